@@ -1,0 +1,79 @@
+// How a span of float32 becomes few bits and comes back: the one interface of every wire and storage format.
+//
+// A payload covers n values in blocks of B (the last block may be short); B states the granularity of the
+// scale. Its size is a closed formula of (n, B, format). docs/wire_format.md gives the bytes of each format;
+// the scalar reference (quant/codec) defines them, the SIMD forms (quant/kernel) must equal it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace thinwire::quant {
+
+enum class Rounding : std::uint8_t { kNearest = 0, kStochastic = 1 };
+
+struct CodecOptions {
+  std::string name = "fp32";             // one of codec_names()
+  std::size_t block = 256;               // values per scale; a positive multiple of 8
+  Rounding rounding = Rounding::kNearest;  // ties go to the even code index
+};
+
+// Thread safety: const methods may run concurrently. None allocates.
+class Codec {
+ public:
+  virtual ~Codec() = default;
+
+  virtual std::string_view name() const = 0;
+  // The format's number in wire headers; never reused.
+  virtual std::uint8_t wire_id() const = 0;
+  std::size_t block() const { return block_; }
+  Rounding rounding() const { return rounding_; }
+
+  // Exact size of the payload of n values, n >= 0.
+  virtual std::size_t encoded_bytes(std::size_t n) const = 0;
+
+  // values: any float32 but NaN (refuse NaN first with find_nan; a NaN here gives unspecified codes, no crash).
+  // key: the stochastic stream; value i draws from (key, i). Ignored when rounding to nearest.
+  // code: exactly encoded_bytes(values.size()) bytes, all written. The spans must not overlap.
+  virtual void encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const = 0;
+
+  // values = decode(code). code: exactly encoded_bytes(values.size()) bytes, of any content: foreign bytes
+  // give some floats, never a crash.
+  virtual void decode(std::span<const std::byte> code, std::span<float> values) const = 0;
+
+  // sum += decode(code), one float32 addition a value.
+  virtual void decode_add(std::span<const std::byte> code, std::span<float> sum) const = 0;
+
+ protected:
+  Codec(std::size_t block, Rounding rounding) : block_(block), rounding_(rounding) {}
+
+ private:
+  std::size_t block_;
+  Rounding rounding_;
+};
+
+// Throws std::invalid_argument that names the known codecs, or the block's rule.
+std::unique_ptr<Codec> make_codec(const CodecOptions& options);
+
+// fp32 bf16 e4m3 e5m2 int8 int4 int2 nf4 e2m1 e3m0 ternary sign
+std::vector<std::string> codec_names();
+
+// Index of the first NaN, or values.size() if there is none. Infinities are not NaN.
+std::size_t find_nan(std::span<const float> values);
+
+// The key of a payload's stochastic stream.
+struct StreamPosition {
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::uint32_t worker = 0;
+  std::uint32_t fragment = 0;
+  std::uint32_t leg = 0;
+};
+std::uint64_t stream_key(const StreamPosition& position);
+
+}  // namespace thinwire::quant

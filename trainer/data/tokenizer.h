@@ -1,0 +1,31 @@
+// Text to token ids and back. `bytes` is the identity on bytes; `bpe` is a SentencePiece BPE that the tool trains;
+// a file is a SentencePiece model.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "trainer/options.h"
+
+namespace thinwire::trainer {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+  virtual std::int64_t vocab_size() const = 0;
+  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  virtual std::string decode(std::span<const std::int32_t> tokens) const = 0;
+  // What from_bytes needs to make it again; stored with the run and broadcast by worker 0.
+  virtual std::string to_bytes() const = 0;
+};
+
+// Makes the tokenizer that options asks for; trains a bpe on the sources (worker 0 does this, once).
+// Throws std::runtime_error that names the missing or empty path.
+std::unique_ptr<Tokenizer> make_tokenizer(const DataOptions& options);
+std::unique_ptr<Tokenizer> tokenizer_from_bytes(std::string_view bytes);
+
+}  // namespace thinwire::trainer

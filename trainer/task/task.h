@@ -1,0 +1,64 @@
+// What a worker learns. A task says which tensors train, which travel and which are derived or frozen; the outer
+// loop and the training step know none of the methods. Tasks register in trainer/task/registry.cpp, a line each.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trainer/model/language_model.h"
+#include "trainer/options.h"
+
+namespace thinwire::trainer {
+
+// Where a travelling tensor stands in its fragment: matrices first, then vectors, then scales in a new block.
+enum class TensorGroup { kMatrix, kVector, kScale };
+
+struct TrainedTensor {
+  std::string name;        // unique in the task
+  at::Tensor tensor;       // float32 leaf
+  bool decays = true;      // weight decay applies
+  bool travels = true;     // takes part in the outer loop
+  TensorGroup group = TensorGroup::kMatrix;
+  std::int64_t block = -1; // the model's block it belongs to; -1: embeddings, head, final norm
+};
+
+struct Batch {
+  at::Tensor tokens;   // int64 [B, T]
+  at::Tensor targets;  // int64 [B, T], tokens shifted by one
+};
+
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  virtual std::string_view kind() const = 0;
+  virtual LanguageModel& model() = 0;
+
+  // In a fixed order, the same on every worker.
+  virtual std::vector<TrainedTensor> trained() = 0;
+  // Not trained, but part of the model that a checkpoint must hold (a packed base, a teacher is not).
+  virtual std::vector<std::pair<std::string, at::Tensor>> frozen() { return {}; }
+
+  // Sets data-dependent starts (step sizes of activations) from a first batch. Worker 0's are then sent to all:
+  // they must be among trained().
+  virtual std::vector<std::string> calibrate(const Batch&) { return {}; }
+
+  // The training objective, mean over tokens, a scalar with a graph.
+  virtual at::Tensor loss(const Batch& batch) = 0;
+
+  // After an optimiser step or a merge: re-derives what is derived (a step size that crossed zero, ...).
+  virtual void after_update() {}
+
+  // Cross-entropy of the model with the text: sum over tokens, no graph.
+  virtual double evaluate(const Batch& batch);
+
+  // The packed model for other programs; empty if the float model is what is deployed.
+  virtual std::vector<std::pair<std::string, at::Tensor>> packed() { return {}; }
+};
+
+std::unique_ptr<Task> make_task(const Options& options);
+
+}  // namespace thinwire::trainer

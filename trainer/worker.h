@@ -1,0 +1,48 @@
+// One worker's run from start to summary: data, task, optimiser and outer loop around the training step, with
+// evaluation, logging and checkpoints beside it. Launchers start it; it starts nothing.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "comm/progress_engine.h"
+#include "trainer/options.h"
+
+namespace thinwire::trainer {
+
+// For the progress line; called on worker 0's training thread every log.every steps.
+struct Progress {
+  std::int64_t step = 0;
+  std::int64_t total_steps = 0;
+  double loss = 0;             // mean over workers where known
+  double tokens_per_s = 0;     // all workers
+  double wire_bits_per_s = 0;  // this worker
+  double seconds_left = 0;
+};
+
+struct WorkerContext {
+  Options options;                       // resolved
+  std::string config_toml;               // the resolved config, compared across workers and kept in the run folder
+  bool resume = false;                   // go on from the newest checkpoint that is whole on all workers
+  comm::ProgressEngine* engine = nullptr;  // started
+  const std::atomic<bool>* stop = nullptr; // set by SIGTERM or Ctrl-C: agree on a step, checkpoint, return
+  std::function<void(const Progress&)> on_progress;  // may be empty
+  std::function<void(const std::string&)> on_warning; // a full disk, ...; may be empty
+};
+
+enum class RunEnd { kFinished, kStopped };
+
+struct RunResult {
+  RunEnd end = RunEnd::kFinished;
+  std::int64_t step = 0;
+  nlohmann::json summary;  // as written to summary.json by worker 0; empty when stopped
+};
+
+// Throws std::invalid_argument for settings that do not fit, comm::CommError when the world broke, and
+// std::runtime_error with what to do next for the rest.
+RunResult run_worker(const WorkerContext& context);
+
+}  // namespace thinwire::trainer
