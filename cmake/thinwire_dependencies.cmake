@@ -1,4 +1,5 @@
 # Third parties, each found once.
+file(WRITE "${CMAKE_BINARY_DIR}/empty.cpp" "")
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
