@@ -1,49 +1,35 @@
-# Third parties, each found once.
-file(WRITE "${CMAKE_BINARY_DIR}/empty.cpp" "")
+# Third parties, each found once. The installed package includes this file too, so nothing here may depend on
+# where it is read; THINWIRE_TORCH says whether LibTorch and what stands on it are wanted.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
-find_package(MPI COMPONENTS C)
+set(MPI_CXX_SKIP_MPICXX ON)
+find_package(MPI QUIET COMPONENTS CXX)
 
 if(THINWIRE_TORCH)
   # The wheel stays out of CMAKE_PREFIX_PATH: it ships old headers of other projects.
-  if(NOT Torch_DIR AND NOT DEFINED ENV{Torch_DIR})
+  if(NOT Torch_DIR AND DEFINED ENV{Torch_DIR})
+    set(Torch_DIR "$ENV{Torch_DIR}")
+  elseif(NOT Torch_DIR)
     file(GLOB wheel_torch "${CMAKE_SOURCE_DIR}/build/venv/lib/python3*/site-packages/torch/share/cmake/Torch")
     if(wheel_torch)
       list(GET wheel_torch 0 Torch_DIR)
     endif()
-  elseif(NOT Torch_DIR)
-    set(Torch_DIR "$ENV{Torch_DIR}")
   endif()
   set(Torch_DIR "${Torch_DIR}" CACHE PATH "Folder of TorchConfig.cmake")
   find_package(Torch REQUIRED)
   pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
-  pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
   find_package(spdlog REQUIRED)
   find_package(CLI11 REQUIRED)
   find_package(tomlplusplus REQUIRED)
   find_package(ZLIB REQUIRED)
 
-  # One precompiled torch header for all targets that use LibTorch.
-  file(WRITE "${CMAKE_BINARY_DIR}/torch_pch.cpp" "// Owner of the precompiled torch header.\n")
-  add_library(thinwire_torch_pch OBJECT "${CMAKE_BINARY_DIR}/torch_pch.cpp")
-  target_link_libraries(thinwire_torch_pch PRIVATE thinwire_flags thinwire_warnings ${TORCH_LIBRARIES})
-  target_precompile_headers(thinwire_torch_pch PRIVATE <torch/torch.h>)
-endif()
-
-if(THINWIRE_TESTS)
-  find_package(GTest REQUIRED)
-endif()
-
-# thinwire_target(NAME [TORCH]): what every library and program of ours has in common.
-function(thinwire_target name)
-  cmake_parse_arguments(ARG "TORCH" "" "" ${ARGN})
-  target_link_libraries(${name} PUBLIC thinwire_flags PRIVATE $<BUILD_INTERFACE:thinwire_warnings>)
-  if(ARG_TORCH)
-    target_link_libraries(${name} PUBLIC ${TORCH_LIBRARIES})
-    target_precompile_headers(${name} REUSE_FROM thinwire_torch_pch)
+  # TORCH_LIBRARIES holds paths of this machine; under a name they stay out of what is installed.
+  if(NOT TARGET thinwire::torch)
+    add_library(thinwire::torch INTERFACE IMPORTED)
+    target_link_libraries(thinwire::torch INTERFACE ${TORCH_LIBRARIES})
   endif()
-endfunction()
+endif()

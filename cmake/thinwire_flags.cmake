@@ -29,9 +29,6 @@ target_include_directories(thinwire_flags INTERFACE $<BUILD_INTERFACE:${CMAKE_SO
 
 add_library(thinwire_warnings INTERFACE)
 target_compile_options(thinwire_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(thinwire_warnings INTERFACE -fpch-preprocess)
-endif()
 if(THINWIRE_WERROR)
   target_compile_options(thinwire_warnings INTERFACE -Werror)
 endif()

@@ -1,0 +1,53 @@
+# What people type. Every target that builds runs cmake/setup.sh first, which is quick once the machine is set up.
+
+PRESET ?= release
+WERROR ?= OFF
+JOBS   ?= $(shell nproc)
+BUILD  := build/$(PRESET)
+SANITIZERS := asan ubsan tsan
+
+configure = cmake --preset $(1) -DTHINWIRE_WERROR=$(WERROR) --log-level=NOTICE
+compile   = $(call configure,$(1)) && cmake --build --preset $(1) -j $(JOBS)
+run_tests = ctest --test-dir build/$(1) --output-on-failure --no-tests=error -j $(JOBS)
+
+.NOTPARALLEL:
+.PHONY: help setup build test check sanitize matrix demo bench lint format clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup:           ## install system packages and LibTorch where missing
+	@cmake/setup.sh
+
+build: setup     ## build everything (PRESET=release, debug)
+	$(call compile,$(PRESET))
+
+check: build     ## the quick tests, for every edit
+	$(call run_tests,$(PRESET)) -L quick
+
+test: sanitize build  ## all tests; first those of the parts without LibTorch under each sanitizer
+	$(call run_tests,$(PRESET))
+
+sanitize: setup  ## the parts without LibTorch under ASan, UBSan and TSan
+	$(foreach s,$(SANITIZERS),$(call compile,$(s)) && $(call run_tests,$(s)) -L sanitize &&) true
+
+matrix: build    ## every pair of settings that must give the same bits (hours; goes on where it stopped)
+	tests/matrix.sh $(BUILD)
+
+demo: build      ## four workers on a slow link, killed half way and resumed
+	examples/demo.sh $(BUILD)
+
+bench: build     ## our figures beside those of peers and of the machine
+	$(BUILD)/thinwire bench train
+
+lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
+	git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
+	$(call configure,lint)
+	git ls-files 'quant/codec/*.cpp' 'quant/kernel/*.cpp' 'comm/*.cpp' | \
+	  xargs -r -P $(JOBS) -n 1 clang-tidy -p build/lint --quiet
+
+format: setup    ## rewrite the sources with clang-format
+	git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+clean:           ## remove what was built; the LibTorch wheel stays
+	find build -mindepth 1 -maxdepth 1 ! -name venv -exec rm -rf {} +

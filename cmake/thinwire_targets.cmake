@@ -1,0 +1,29 @@
+# thinwire_target(), and the precompiled torch header that it shares among all targets that use LibTorch.
+file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/empty.cpp" CONTENT "")
+
+if(THINWIRE_TORCH)
+  # A source that includes torch takes up to 2.5 GB of memory to compile.
+  cmake_host_system_information(RESULT memory_mib QUERY TOTAL_PHYSICAL_MEMORY)
+  math(EXPR torch_jobs "${memory_mib} / 2500 + 1")
+  set_property(GLOBAL APPEND PROPERTY JOB_POOLS torch=${torch_jobs})
+
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/torch_pch.cpp" CONTENT "// Owner of the precompiled torch header.\n")
+  add_library(thinwire_torch_pch OBJECT "${CMAKE_BINARY_DIR}/torch_pch.cpp")
+  target_link_libraries(thinwire_torch_pch PRIVATE thinwire_flags thinwire_warnings thinwire::torch)
+  target_precompile_headers(thinwire_torch_pch PRIVATE <torch/torch.h>)
+endif()
+
+# thinwire_target(NAME [TORCH]): what every library and program of ours has in common.
+function(thinwire_target name)
+  cmake_parse_arguments(ARG "TORCH" "" "" ${ARGN})
+  target_link_libraries(${name} PUBLIC thinwire_flags PRIVATE $<BUILD_INTERFACE:thinwire_warnings>)
+  if(ARG_TORCH)
+    target_link_libraries(${name} PUBLIC thinwire::torch)
+    target_precompile_headers(${name} REUSE_FROM thinwire_torch_pch)
+    set_target_properties(${name} PROPERTIES JOB_POOL_COMPILE torch)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # ccache looks for the precompiled header in the preprocessed source.
+      target_compile_options(${name} PRIVATE -fpch-preprocess)
+    endif()
+  endif()
+endfunction()
