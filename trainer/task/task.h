@@ -1,11 +1,14 @@
-// What a worker learns. A task says which tensors train, which travel and which are derived or frozen; the outer
-// loop and the training step know none of the methods. Tasks register in trainer/task/registry.cpp, a line each.
+// What a worker learns. A task says which tensors train, which travel and which are derived or frozen; the
+// outer loop and the training step know none of the methods. Tasks register in trainer/task/registry.cpp, a
+// line each.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "trainer/model/language_model.h"
@@ -17,17 +20,17 @@ namespace thinwire::trainer {
 enum class TensorGroup { kMatrix, kVector, kScale };
 
 struct TrainedTensor {
-  std::string name;        // unique in the task
-  at::Tensor tensor;       // float32 leaf
-  bool decays = true;      // weight decay applies
-  bool travels = true;     // takes part in the outer loop
+  std::string name;     // unique in the task
+  at::Tensor tensor;    // float32 leaf
+  bool decays = true;   // weight decay applies
+  bool travels = true;  // takes part in the outer loop
   TensorGroup group = TensorGroup::kMatrix;
-  std::int64_t block = -1; // the model's block it belongs to; -1: embeddings, head, final norm
+  std::int64_t block = -1;  // the model's block it belongs to; -1: embeddings, head, final norm
 };
 
 struct Batch {
   at::Tensor tokens;   // int64 [B, T]
-  at::Tensor targets;  // int64 [B, T], tokens shifted by one
+  at::Tensor targets;  // int64 [B, T], tokens shifted by one; -100 where there is none
 };
 
 class Task {
@@ -42,9 +45,13 @@ class Task {
   // Not trained, but part of the model that a checkpoint must hold (a packed base, a teacher is not).
   virtual std::vector<std::pair<std::string, at::Tensor>> frozen() { return {}; }
 
-  // Sets data-dependent starts (step sizes of activations) from a first batch. Worker 0's are then sent to all:
-  // they must be among trained().
+  // Sets data-dependent starts (step sizes of activations) from a first batch. Worker 0's are then sent to
+  // all: they must be among trained().
   virtual std::vector<std::string> calibrate(const Batch&) { return {}; }
+
+  // Before the forward passes of a step. key is a function of (seed, worker, step): what is random in the
+  // objective (dropout) draws from it, so that a resumed run repeats a step exactly.
+  virtual void begin_step(std::uint64_t /*key*/) {}
 
   // The training objective, mean over tokens, a scalar with a graph.
   virtual at::Tensor loss(const Batch& batch) = 0;
@@ -59,6 +66,13 @@ class Task {
   virtual std::vector<std::pair<std::string, at::Tensor>> packed() { return {}; }
 };
 
+// options.model.vocab must be set. Starts from options.model.from where that is given, else from run.seed
+// alone, so that all workers start equal. Throws std::invalid_argument that names the known kinds, or the
+// setting that does not fit and what to change.
 std::unique_ptr<Task> make_task(const Options& options);
+
+// Cross-entropy in nats, mean over the tokens whose target is not negative. logits: float [..., vocab];
+// targets: int64 [...]. A scalar with a graph.
+at::Tensor mean_cross_entropy(const at::Tensor& logits, const at::Tensor& targets);
 
 }  // namespace thinwire::trainer

@@ -1,0 +1,31 @@
+// Plain language modelling: every parameter trains in float32 and travels.
+#include <torch/torch.h>
+
+#include "trainer/task/model_task.h"
+#include "trainer/task/task_kind.h"
+
+namespace thinwire::trainer {
+namespace {
+
+class PretrainTask final : public ModelTask {
+ public:
+  explicit PretrainTask(std::shared_ptr<LanguageModel> model) : ModelTask(std::move(model)) {}
+
+  std::string_view kind() const override { return "pretrain"; }
+  at::Tensor loss(const Batch& batch) override {
+    return mean_cross_entropy(model().forward(batch.tokens).logits, batch.targets);
+  }
+};
+
+}  // namespace
+
+quant::LinearFactory float_layers(const Options&) {
+  return
+      [](const std::string&, std::int64_t in, std::int64_t out) { return quant::make_float_linear(in, out); };
+}
+
+std::unique_ptr<Task> make_pretrain_task(const Options& options) {
+  return std::make_unique<PretrainTask>(make_model(options.model, float_layers(options), options.run.seed));
+}
+
+}  // namespace thinwire::trainer

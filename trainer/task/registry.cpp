@@ -1,0 +1,29 @@
+#include <array>
+#include <stdexcept>
+
+#include "trainer/task/task_kind.h"
+
+namespace thinwire::trainer {
+namespace {
+
+constexpr std::array kTaskKinds = {
+    TaskKind{"pretrain", make_pretrain_task, float_layers, float_layers},
+};
+
+}  // namespace
+
+const TaskKind& find_task_kind(const std::string& name) {
+  std::string known;
+  for (const TaskKind& kind : kTaskKinds) {
+    if (kind.name == name) return kind;
+    known += known.empty() ? "" : ", ";
+    known += kind.name;
+  }
+  throw std::invalid_argument("task.kind: expected one of " + known + "; found \"" + name + "\"");
+}
+
+std::unique_ptr<Task> make_task(const Options& options) {
+  return find_task_kind(options.task.kind).make(options);
+}
+
+}  // namespace thinwire::trainer

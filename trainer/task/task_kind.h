@@ -1,0 +1,27 @@
+// One kind of task, as the registry knows it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "quant/nn/linear.h"
+#include "trainer/task/task.h"
+
+namespace thinwire::trainer {
+
+struct TaskKind {
+  std::string_view name;
+  std::unique_ptr<Task> (*make)(const Options&);
+  quant::LinearFactory (*layers)(const Options&);         // of the model that trains
+  quant::LinearFactory (*packed_layers)(const Options&);  // of the model that is deployed
+};
+
+// Throws std::invalid_argument that names the known kinds.
+const TaskKind& find_task_kind(const std::string& name);
+
+// The kinds' parts, each in the file of its kind.
+quant::LinearFactory float_layers(const Options& options);
+std::unique_ptr<Task> make_pretrain_task(const Options& options);
+
+}  // namespace thinwire::trainer
