@@ -11,7 +11,8 @@ endif()
 
 find_program(THINWIRE_CCACHE ccache)
 if(THINWIRE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # Precompiled headers hide from ccache unless it may ignore their time stamps.
+  # Precompiled headers hide from ccache unless it may ignore their time stamps; paths relative to the sources let
+  # every clone and build folder of a machine share one cache.
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
       CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${THINWIRE_CCACHE})
@@ -24,8 +25,9 @@ endif()
 add_library(thinwire_flags INTERFACE)
 # Agreed arithmetic is IEEE float32 in a fixed order: no contraction, no reassociation, on any compiler.
 target_compile_options(thinwire_flags INTERFACE -ffp-contract=off)
+target_compile_features(thinwire_flags INTERFACE cxx_std_20)
 target_include_directories(thinwire_flags INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
-                                                    $<INSTALL_INTERFACE:include/thinwire>)
+                                                    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/thinwire>)
 
 add_library(thinwire_warnings INTERFACE)
 target_compile_options(thinwire_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
