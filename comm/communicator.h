@@ -1,4 +1,4 @@
-// How bytes move between the workers of one world: a small non-blocking interface that every backend fills.
+// How bytes move between the workers of one world: a small non-blocking interface over every backend.
 //
 // One thread owns a communicator and makes all calls on it (the progress engine's thread). A world of one is
 // legal: its exchanges hand back the own message.
@@ -8,49 +8,36 @@
 //   std::vector<Buffer> all = work->take();         // right: only after test() returned true
 //
 //   communicator.exchange(...); mine.clear();       // WRONG: outgoing bytes must live until the work is done
-//   exchange(sequence 7) on rank 0, 8 on rank 1     // WRONG: kOutOfPhase or kTimeout on both, never a hang
+//   exchange(sequence 7) on rank 0, 8 on rank 1     // WRONG: kOutOfPhase on both at the deadline, never a
+//   hang
+//
+// Deadline: an exchange fails once timeout_s has passed in which nothing of it was sent or received. Time
+// that a shaped link holds the own messages does not count. After an error the communicator is broken: every
+// call on it and on its works throws that error again, and the peers are told. Make a new world to go on.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/errors.h"
+#include "comm/transport.h"
 
 namespace thinwire::comm {
 
-using Buffer = std::vector<std::byte>;
-using Clock = std::chrono::steady_clock;
-
-// What a message is charged to. Wire bytes are our header and payload, counted once per destination by the
-// sender; control bytes (digests, barriers, broadcasts, metrics) are counted apart.
-enum class Traffic : std::uint8_t { kWire, kControl };
-
 struct ExchangeRequest {
-  std::uint64_t sequence = 0;  // equal on all ranks for the same exchange, different for any two in flight
-  std::vector<std::span<const std::byte>> outgoing;  // entry r goes to rank r; entries may be the same span
-  std::size_t max_bytes = 0;                         // local limit on each incoming message, checked before allocating
+  std::uint64_t sequence = 0;  // equal on all ranks for the same exchange, never used twice
+  std::vector<std::span<const std::byte>> outgoing{};  // entry r goes to rank r; entries may be the same span
+  std::size_t max_bytes = 0;  // local limit on each incoming message, checked before allocating
   Traffic traffic = Traffic::kWire;
-  std::string what;                                  // for error messages, e.g. "fragment 2 at step 60, gather"
-};
-
-// An exchange under way.
-class Work {
- public:
-  virtual ~Work() = default;
-  // Moves what can be moved without blocking. True when every message was sent and received; throws CommError
-  // on failure, and kTimeout once the communicator's deadline for one exchange has passed.
-  virtual bool test() = 0;
-  // One buffer per rank; the own entry is a copy of the own outgoing bytes. Once, after test() returned true.
-  virtual std::vector<Buffer> take() = 0;
-  // Earliest time at which test() can make progress, if the backend knows (a shaped link does); the engine may
-  // sleep until then.
-  virtual std::optional<Clock::time_point> next_event() const { return std::nullopt; }
+  std::string what{};  // for error messages, e.g. "fragment 2 at step 60, gather"
 };
 
 struct ByteCounters {
@@ -58,26 +45,66 @@ struct ByteCounters {
   std::uint64_t control = 0;
 };
 
+// An exchange under way. Outlives its communicator safely (test() then throws kClosed), but an exchange
+// dropped before it is done breaks the communicator: the peers wait for it.
+class Work {
+ public:
+  struct State;
+  explicit Work(std::shared_ptr<State> state);
+  ~Work();
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+
+  // Moves what can be moved without blocking. True when every message was sent and received; throws CommError
+  // on failure, and kTimeout or kOutOfPhase past the deadline.
+  bool test();
+  // One buffer per rank; the own entry is a copy of the own outgoing bytes. Once, after test() returned true.
+  std::vector<Buffer> take();
+  // Earliest time at which test() can make progress, if the transport knows (a shaped link does). Peers may
+  // be earlier: a caller that sleeps looks in between.
+  std::optional<Clock::time_point> next_event() const;
+
+ private:
+  std::shared_ptr<State> state_;  // shared with the communicator until done
+};
+
 class Communicator {
  public:
-  virtual ~Communicator() = default;
+  // Throws std::invalid_argument if timeout_s is not positive and finite.
+  Communicator(std::unique_ptr<Transport> transport, double timeout_s);
+  ~Communicator();
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
 
-  virtual int rank() const = 0;
-  virtual int size() const = 0;
-  virtual std::string_view backend() const = 0;
+  int rank() const;
+  int size() const;
+  std::string_view backend() const;
 
-  // Starts sending outgoing[r] to every rank r and receiving one message from every rank.
-  virtual std::unique_ptr<Work> exchange(ExchangeRequest request) = 0;
+  // Starts sending outgoing[r] to every rank r and receiving one message from every rank. Throws
+  // std::invalid_argument for a request of another world's size or a sequence in flight.
+  std::unique_ptr<Work> exchange(ExchangeRequest request);
 
   // Bytes handed over for sending so far, over all destinations but the own rank.
-  virtual ByteCounters sent() const = 0;
+  ByteCounters sent() const;
+
+  // Messages moved so far, in either direction: a caller that polls sees whether polling is worth while.
+  std::uint64_t moved() const;
+
+  // Puts a layer (a shaped link) around the transport. Before the first exchange; std::logic_error
+  // afterwards.
+  void wrap(const std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)>& layer);
+
+  class Core;
+
+ private:
+  std::unique_ptr<Core> core_;
 };
 
 // Blocking forms, built on exchange() and bound by its deadline. All ranks call them in the same order.
 // barrier: returns when every rank has entered.
 void barrier(Communicator& communicator, std::uint64_t sequence);
 // broadcast: bytes of `root` on every rank; max_bytes bounds what is accepted.
-Buffer broadcast(Communicator& communicator, std::uint64_t sequence, int root, std::span<const std::byte> bytes,
-                 std::size_t max_bytes);
+Buffer broadcast(Communicator& communicator, std::uint64_t sequence, int root,
+                 std::span<const std::byte> bytes, std::size_t max_bytes);
 
 }  // namespace thinwire::comm

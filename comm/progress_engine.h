@@ -1,8 +1,11 @@
 // Moves payloads while training goes on: one named thread that owns the communicator and advances every
 // operation in flight. Nothing else may call the communicator.
 //
-// Ordering: an operation's id is its place in the order of submit(); all ranks submit the same operations in the
-// same order, so ids agree without talking. Operations then progress independently.
+// Ordering: an operation's id is its place in the order of submit(); all ranks submit the same operations in
+// the same order, so ids agree without talking. Operations then progress independently.
+//
+// The thread polls while an operation is in flight (a bounded spin, yields, then short sleeps:
+// comm/backoff.h) and blocks while none is.
 #pragma once
 
 #include <functional>
@@ -13,21 +16,25 @@
 namespace thinwire::comm {
 
 // A collective as a state machine. Called on the engine's thread only, with the id that submit() gave.
-// Each exchange it starts uses sequence = exchange_sequence(id, leg).
+// Each exchange it starts uses sequence = exchange_sequence(id, leg), leg < 4.
 class Operation {
  public:
   virtual ~Operation() = default;
-  // Moves what can be moved without blocking; true when complete. Throwing fails the operation.
+  // Moves what can be moved without blocking; true when complete. Throwing fails the operation; the engine
+  // then keeps it alive until the communicator is gone, for a backend may still read its bytes.
   virtual bool advance(Communicator& communicator, std::uint64_t id) = 0;
   virtual std::optional<Clock::time_point> next_event() const { return std::nullopt; }
 };
 
-constexpr std::uint64_t exchange_sequence(std::uint64_t id, unsigned leg) { return id * 4 + leg; }
+constexpr std::uint64_t exchange_sequence(std::uint64_t id, unsigned leg) {
+  return id * 4 + leg;
+}
 
-// A submitted operation, shared by the submitter and the engine.
+// A submitted operation, shared by the submitter and the engine. Copies stand for the same operation; any
+// thread may use one. A default ticket stands for none and must not be asked (std::logic_error).
 class Ticket {
  public:
-  bool done() const;
+  bool done() const;  // also true when it failed
   // Blocks until complete; rethrows what the operation threw. The deadline is the communicator's own.
   void wait() const;
 
@@ -46,13 +53,18 @@ class ProgressEngine {
   ProgressEngine(const ProgressEngine&) = delete;
   ProgressEngine& operator=(const ProgressEngine&) = delete;
 
-  void start();  // returns when the communicator exists; throws what making it threw
-  void stop();   // fails what is in flight with kClosed, destroys the communicator; may be called twice
+  // Returns when the communicator exists; throws what making it threw. Nothing if it runs already;
+  // std::logic_error after stop(): a world is joined once.
+  void start();
+  // Fails what is in flight with kClosed and destroys the communicator. May be called twice.
+  void stop();
 
+  // Of the started engine.
   int rank() const;
   int size() const;
 
-  // operation must stay alive until the ticket is done; the engine keeps it alive by the shared_ptr.
+  // The engine keeps the operation alive until the ticket is done. Throws CommError kClosed if the engine
+  // does not run.
   Ticket submit(std::shared_ptr<Operation> operation);
 
   // An all-gather of small control messages: entry r of the result is rank r's bytes. Blocking.

@@ -13,14 +13,15 @@ namespace thinwire::comm {
 
 struct BackendOptions {
   std::string name = "threads";
-  double timeout_s = 60;  // deadline of one exchange
+  double timeout_s = 60;  // an exchange in which nothing moves for so long has failed
 };
 
 // A world of one, for any backend name: exchanges are the identity.
 std::unique_ptr<Communicator> make_solo();
 
-// This process's communicator in a world that was started outside (mpi: by mpirun). Call on the thread that will
-// own it. Throws std::invalid_argument that names the known backends, or says which package was missing at build.
+// This process's communicator in a world that was started outside (mpi: by mpirun). A process alone on
+// `threads` is a world of one. Call on the thread that will own it. Throws std::invalid_argument that names
+// the known backends, or says which package was missing at build.
 std::unique_ptr<Communicator> connect(const BackendOptions& options);
 std::vector<std::string> backend_names();
 
