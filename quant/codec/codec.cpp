@@ -1,0 +1,78 @@
+#include "quant/codec/codec.h"
+
+#include <array>
+#include <bit>
+#include <stdexcept>
+
+#include "quant/codec/block_codec.h"
+#include "quant/codec/float_codec.h"
+#include "quant/codec/int_codec.h"
+#include "quant/codec/minifloat_codec.h"
+#include "quant/codec/nf4_codec.h"
+#include "quant/codec/sign_codec.h"
+#include "quant/codec/ternary_codec.h"
+
+static_assert(std::endian::native == std::endian::little, "payloads are little-endian memory images");
+
+namespace thinwire::quant {
+namespace {
+
+// The registry: a new format is a file and a line here.
+constexpr std::array kFormats = {
+    &kFp32Format, &kBf16Format, &kE4m3Format, &kE5m2Format, &kInt8Format,    &kInt4Format,
+    &kInt2Format, &kNf4Format,  &kE2m1Format, &kE3m0Format, &kTernaryFormat, &kSignFormat,
+};
+
+constexpr std::size_t kMaxBlock = std::size_t{1} << 20;
+
+const Format& find_format(const std::string& name) {
+  std::string known;
+  for (const Format* format : kFormats) {
+    if (format->name == name) return *format;
+    known += ' ';
+    known += format->name;
+  }
+  throw std::invalid_argument("unknown codec '" + name + "'; known codecs:" + known);
+}
+
+// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
+std::uint64_t mix(std::uint64_t h) {
+  h += 0x9e3779b97f4a7c15u;
+  h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9u;
+  h = (h ^ (h >> 27)) * 0x94d049bb133111ebu;
+  return h ^ (h >> 31);
+}
+
+}  // namespace
+
+std::unique_ptr<Codec> make_codec(const CodecOptions& options) {
+  const Format& format = find_format(options.name);
+  if (options.block == 0 || options.block % 8 != 0 || options.block > kMaxBlock) {
+    throw std::invalid_argument("codec '" + options.name +
+                                "': block must be a positive multiple of 8, at most " +
+                                std::to_string(kMaxBlock) + "; got " + std::to_string(options.block));
+  }
+  return std::make_unique<BlockCodec>(format, options.block, options.rounding);
+}
+
+std::vector<std::string> codec_names() {
+  std::vector<std::string> names;
+  for (const Format* format : kFormats) names.emplace_back(format->name);
+  return names;
+}
+
+std::size_t find_nan(std::span<const float> values) {
+  std::size_t i = 0;
+  while (i < values.size() && values[i] == values[i]) ++i;
+  return i;
+}
+
+std::uint64_t stream_key(const StreamPosition& position) {
+  std::uint64_t key = mix(position.seed);
+  key = mix(key ^ position.step);
+  key = mix(key ^ position.worker);
+  key = mix(key ^ position.fragment);
+  return mix(key ^ position.leg);
+}
+
+}  // namespace thinwire::quant

@@ -1,0 +1,26 @@
+#include "quant/codec/error_feedback.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace thinwire::quant {
+
+ErrorFeedback::ErrorFeedback(const Codec& codec, std::size_t num_values, float decay)
+    : codec_(codec), decay_(decay), residual_(num_values) {
+  if (!(decay >= 0 && decay <= 1)) {
+    throw std::invalid_argument("error feedback: decay must lie in [0, 1], got " + std::to_string(decay));
+  }
+}
+
+void ErrorFeedback::encode(std::span<float> delta, std::uint64_t key, std::span<std::byte> code) {
+  if (delta.size() != residual_.size()) {
+    throw std::invalid_argument("error feedback: made for " + std::to_string(residual_.size()) +
+                                " values, got " + std::to_string(delta.size()));
+  }
+  for (std::size_t i = 0; i < delta.size(); ++i) delta[i] += decay_ * residual_[i];
+  codec_.encode(delta, key, code);
+  codec_.decode(code, residual_);
+  for (std::size_t i = 0; i < delta.size(); ++i) residual_[i] = delta[i] - residual_[i];
+}
+
+}  // namespace thinwire::quant

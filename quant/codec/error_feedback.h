@@ -1,0 +1,40 @@
+// Error feedback around any codec: what rounding took from a value is added to the next one
+// (Seide et al., 2014; decay as in MuLoCo, arXiv 2505.23725).
+//
+//   value    = delta + decay * residual         (decay 1: delta + residual)
+//   residual = value - decode(encode(value))    one float32 subtraction
+//
+// Rounding to nearest, decode + residual gives back value exactly, bit by bit, for every value within the
+// levels. Thread safety: one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "quant/codec/codec.h"
+
+namespace thinwire::quant {
+
+class ErrorFeedback {
+ public:
+  // codec must outlive the object. The residual starts as zeros.
+  // decay in [0, 1]; throws std::invalid_argument otherwise.
+  ErrorFeedback(const Codec& codec, std::size_t num_values, float decay = 1.0f);
+
+  // delta: num_values finite values in; on return it holds the sum that was encoded.
+  // code: encoded_bytes(num_values), as Codec::encode.
+  void encode(std::span<float> delta, std::uint64_t key, std::span<std::byte> code);
+
+  // The state: a checkpoint reads it and a resumed run writes it back.
+  std::span<float> residual() { return residual_; }
+  std::span<const float> residual() const { return residual_; }
+
+ private:
+  const Codec& codec_;
+  float decay_;
+  std::vector<float> residual_;
+};
+
+}  // namespace thinwire::quant

@@ -1,0 +1,21 @@
+// int8, int4, int2: signed integers times a scale, in two's complement.
+// int8: -127..127, s = max|x| / 127.  int4: -7..7, s = max|x| / 7. (-128 and -8 are never sent; they decode.)
+// int2: the levels -3, -1, 1, 3 as 2q + 1 with q in -2..1. To nearest, s fits the block by least squares
+//   (split at 1.25 mean|x|) but is at least max|x| / 6: that cuts large values off and spares the many;
+//   stochastic, where the levels must cover the block, s = max|x| / 3. There is no level 0: zeros become +s
+//   or, stochastic,
+//   +-s.
+// Error, for scales that are not 0: nearest s/2 (int8, int4); s or, beyond 3s, |x| - 3s (int2).
+//   Stochastic: s (int8, int4), 2s (int2).
+// Size: 4 ceil(n/B) + ceil(bits n / 8) bytes.
+#pragma once
+
+#include "quant/codec/format.h"
+
+namespace thinwire::quant {
+
+extern const Format kInt8Format;
+extern const Format kInt4Format;
+extern const Format kInt2Format;
+
+}  // namespace thinwire::quant

@@ -1,0 +1,37 @@
+// The draws of stochastic rounding: a pure function of (key, offset of the value in the payload).
+//
+// One 32-bit hash serves two values, 16 bits each: of every aligned 32 values, number j (j < 16) takes the
+// low half and number j + 16 the high half of the same hash, so that a vector of any width up to 16 lanes
+// uses whole hashes. The mixing constants are those of "lowbias32" (C. Wellons, Hash Prospector, 2018). Draws
+// repeat after 2^33 values of one payload.
+#pragma once
+
+#include <cstdint>
+
+#include "quant/codec/codec.h"
+
+namespace thinwire::quant {
+
+inline std::uint32_t draw_hash(std::uint64_t key, std::uint32_t counter) {
+  std::uint32_t h = counter ^ static_cast<std::uint32_t>(key);
+  h ^= h >> 16;
+  h *= 0x7feb352du;
+  h ^= (h >> 15) ^ static_cast<std::uint32_t>(key >> 32);
+  h *= 0x846ca68bu;
+  h ^= h >> 16;
+  return h;
+}
+
+// 16 uniform bits for the value at `offset`.
+inline std::uint32_t draw_bits(std::uint64_t key, std::uint64_t offset) {
+  const std::uint32_t h = draw_hash(key, static_cast<std::uint32_t>(offset / 32 * 16 + offset % 16));
+  return offset % 32 < 16 ? h & 0xffffu : h >> 16;
+}
+
+// One of the 65536 values (k + 1/2) / 65536, exact in float32. "Up with probability f" is `unit < f`: the
+// probability differs from f by at most 2^-17.
+inline float draw_unit(std::uint64_t key, std::uint64_t offset) {
+  return (static_cast<float>(draw_bits(key, offset)) + 0.5f) * 0x1p-16f;
+}
+
+}  // namespace thinwire::quant
