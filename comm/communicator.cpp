@@ -71,6 +71,7 @@ class Communicator::Core {
   std::shared_ptr<Work::State> begin(ExchangeRequest request);
   void advance(Work::State& state);
   void abandon(Work::State& state);
+  void break_with(const CommError& error);
 
  private:
   struct Early {
@@ -160,12 +161,15 @@ void Communicator::Core::advance(Work::State& state) {
 
 void Communicator::Core::abandon(Work::State& state) {
   active_.erase(state.request.sequence);
+  break_with(CommError(CommError::Kind::kClosed,
+                       fmt::format("[{}] rank {}: seq {} was dropped before it was done; the peers wait for it",
+                                   state.request.what, transport_->rank(), state.request.sequence)));
+}
+
+void Communicator::Core::break_with(const CommError& error) {
   if (failure_) return;
-  failure_ =
-      CommError(CommError::Kind::kClosed,
-                fmt::format("[{}] rank {}: seq {} was dropped before it was done; the peers wait for it",
-                            state.request.what, transport_->rank(), state.request.sequence));
-  transport_->leave(failure_->what());
+  failure_ = error;
+  transport_->leave(error.what());
 }
 
 void Communicator::Core::poll() {
@@ -300,8 +304,7 @@ void Communicator::Core::fail(CommError::Kind kind, const Work::State& state, in
 }
 
 void Communicator::Core::fail(const CommError& error) {
-  failure_ = error;
-  transport_->leave(error.what());
+  break_with(error);
   throw CommError(error);
 }
 
@@ -347,6 +350,9 @@ std::string_view Communicator::backend() const {
 }
 ByteCounters Communicator::sent() const {
   return core_->counters();
+}
+void Communicator::fail(const CommError& error) {
+  core_->break_with(error);
 }
 std::uint64_t Communicator::moved() const {
   return core_->moved();

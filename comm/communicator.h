@@ -84,6 +84,10 @@ class Communicator {
   // std::invalid_argument for a request of another world's size or a sequence in flight.
   std::unique_ptr<Work> exchange(ExchangeRequest request);
 
+  // Breaks the communicator: every call from here on throws `error`, and the peers are told. For the owner of
+  // an exchange who finds its messages wrong.
+  void fail(const CommError& error);
+
   // Bytes handed over for sending so far, over all destinations but the own rank.
   ByteCounters sent() const;
 

@@ -4,8 +4,9 @@
 // "up=5mbit,down=50mbit,rtt=80ms"      an asymmetric access link
 // "unlimited"                          no shaping
 //
-// Every worker has its own access link, shared by all its peers. The shaper charges what an Ethernet link would
-// carry: 1514 bytes for every 1448 bytes of TCP payload, whole packets. It changes the clock, never the result.
+// Every worker has its own access link, shared by all its peers. The shaper charges what an Ethernet link
+// would carry: 1514 bytes for every 1448 bytes of TCP payload, whole packets. It changes the clock, never the
+// result.
 #pragma once
 
 #include <memory>

@@ -137,10 +137,13 @@ bool ProgressEngine::Impl::advance(Communicator& communicator, Entry& entry) {
   std::exception_ptr error;
   try {
     if (!entry.operation->advance(communicator, entry.id)) return false;
+  } catch (const CommError& comm_error) {
+    communicator.fail(comm_error);  // the peers wait for what this operation will not send any more
+    error = std::current_exception();
   } catch (...) {
     error = std::current_exception();
-    failed.push_back(entry.operation);
   }
+  if (error) failed.push_back(entry.operation);
   {
     const std::scoped_lock lock(mutex);
     sent = communicator.sent();

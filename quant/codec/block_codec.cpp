@@ -1,5 +1,6 @@
 #include "quant/codec/block_codec.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace thinwire::quant {
@@ -38,6 +39,25 @@ void BlockCodec::decode_add(std::span<const std::byte> code, std::span<float> su
   check_sizes(sum.size(), code.size());
   const BlockRun run{.block = block(), .num_values = sum.size()};
   format_.reference.decode_add(run, code.data(), code.data() + scale_bytes(sum.size()), sum.data());
+}
+
+void BlockCodec::slice(std::span<const std::byte> code, std::size_t n, const Range& range,
+                       std::span<std::byte> part) const {
+  const std::size_t end = range.first + range.count;
+  const auto is_border = [&](std::size_t value) { return value == n || (value < n && value % block() == 0); };
+  if (end < range.first || !is_border(range.first) || !is_border(end)) {
+    throw std::invalid_argument("slice: values " + std::to_string(range.first) + " to " +
+                                std::to_string(end) + " of " + std::to_string(n) +
+                                " do not lie on borders of blocks of " + std::to_string(block()));
+  }
+  check_sizes(n, code.size());
+  check_sizes(range.count, part.size());
+  const std::size_t first_scale = scale_bytes(range.first);
+  const std::size_t first_code = scale_bytes(n) + encoded_bytes(range.first) - first_scale;
+  const std::size_t num_scale_bytes = scale_bytes(range.count);
+  const auto scales = code.subspan(first_scale, num_scale_bytes);
+  const auto codes = code.subspan(first_code, part.size() - num_scale_bytes);
+  std::copy(codes.begin(), codes.end(), std::copy(scales.begin(), scales.end(), part.begin()));
 }
 
 }  // namespace thinwire::quant

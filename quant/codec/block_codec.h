@@ -17,6 +17,8 @@ class BlockCodec final : public Codec {
   void encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const override;
   void decode(std::span<const std::byte> code, std::span<float> values) const override;
   void decode_add(std::span<const std::byte> code, std::span<float> sum) const override;
+  void slice(std::span<const std::byte> code, std::size_t n, const Range& range,
+             std::span<std::byte> part) const override;
 
  private:
   std::size_t scale_bytes(std::size_t n) const;

@@ -49,6 +49,16 @@ class Codec {
   // sum += decode(code), one float32 addition a value.
   virtual void decode_add(std::span<const std::byte> code, std::span<float> sum) const = 0;
 
+  // Cuts the payload of values [first, first + count) out of `code`, the payload of n values, without
+  // decoding. Both borders are multiples of the block, or n (std::invalid_argument otherwise). part: exactly
+  // encoded_bytes(count) bytes, all written.
+  struct Range {
+    std::size_t first = 0;
+    std::size_t count = 0;
+  };
+  virtual void slice(std::span<const std::byte> code, std::size_t n, const Range& range,
+                     std::span<std::byte> part) const = 0;
+
  protected:
   Codec(std::size_t block, Rounding rounding) : block_(block), rounding_(rounding) {}
 

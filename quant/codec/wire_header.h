@@ -55,7 +55,8 @@ struct WireMessage {
 };
 
 // message: header and payload as received, of any content and length. Throws WireError at the first field
-// that is not the expected one, in the order length, magic, version, fields of WireInfo, reserved, checksum.
+// that is not the expected one, in the order magic, version, fields of WireInfo, length, reserved, checksum
+// (the length first where there is no whole header).
 WireMessage read_message(std::span<const std::byte> message, const WireInfo& expected);
 
 }  // namespace thinwire::quant

@@ -1,0 +1,233 @@
+#include "comm/mean.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+
+#include "comm/collectives/chunks.h"
+#include "quant/codec/wire_header.h"
+#include "quant/kernel/outer_ops.h"
+#include "tests/comm/world.h"
+
+namespace thinwire::comm {
+namespace {
+
+using quant::Codec;
+using quant::CodecOptions;
+using quant::Rounding;
+
+std::vector<float> values_of(int rank, std::size_t num_values) {
+  std::mt19937 generator(1000 + rank);
+  std::normal_distribution<float> normal(0.0f, 0.01f);
+  std::vector<float> values(num_values);
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+constexpr std::uint64_t kSeed = 5;
+
+Buffer encode(const Codec& codec, const MeanSpec& spec, int rank, std::size_t num_values) {
+  Buffer payload(codec.encoded_bytes(num_values));
+  const std::uint64_t key = quant::stream_key({.seed = spec.seed,
+                                               .step = spec.step,
+                                               .worker = static_cast<std::uint32_t>(rank),
+                                               .fragment = spec.fragment});
+  codec.encode(values_of(rank, num_values), key, payload);
+  return payload;
+}
+
+MeanSpec spec_of(Leg leg, int rank = 0) {
+  return {.step = 60, .fragment = 2, .seed = kSeed, .leg = leg, .state_digest = 77u + rank};
+}
+
+// The mean by the definition, without any exchange.
+std::vector<float> plain_mean(const Codec& codec, Leg leg, int workers, std::size_t num_values) {
+  std::vector<float> mean(num_values);
+  for (int r = 0; r < workers; ++r) {
+    const Buffer payload = encode(codec, spec_of(leg), r, num_values);
+    r == 0 ? codec.decode(payload, mean) : codec.decode_add(payload, mean);
+  }
+  quant::divide_in_place(mean, static_cast<float>(workers));
+  if (leg == Leg::kGather) return mean;
+  for (int r = 0; r < workers; ++r) {
+    const Chunk chunk = chunk_of(r, workers, num_values, codec.block());
+    const auto part = std::span(mean).subspan(chunk.first, chunk.num_values);
+    Buffer code(codec.encoded_bytes(part.size()));
+    codec.encode(part, quant::stream_key({kSeed, 60, static_cast<std::uint32_t>(r), 2, 1}), code);
+    codec.decode(code, part);
+  }
+  return mean;
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
+}
+
+void check_mean(const Codec& codec, Leg leg, int workers, std::size_t num_values) {
+  const std::vector<float> expected = plain_mean(codec, leg, workers, num_values);
+  run_engines(workers, [&](ProgressEngine& engine) {
+    const int rank = engine.rank();
+    const MeanSpec spec = spec_of(leg, rank);
+    const Buffer payload = encode(codec, spec, rank, num_values);
+    const auto operation = CodedMean::make(spec, codec, num_values, payload);
+    engine.submit(operation).wait();
+    std::vector<float> mean(num_values);
+    operation->decode_mean(mean);
+    EXPECT_TRUE(same_bits(mean, expected)) << codec.name() << " leg " << int(leg) << " rank " << rank
+                                           << " of " << workers << " n " << num_values;
+    EXPECT_TRUE(std::ranges::equal(operation->payload(), payload));
+    for (int r = 0; r < workers; ++r) EXPECT_EQ(operation->state_digests()[r], 77u + r);
+    const auto sent = operation->sent_bytes();
+    const std::uint64_t formula = mean_wire_bytes(leg, workers, rank, codec, num_values);
+    EXPECT_EQ(std::accumulate(sent.begin(), sent.end(), std::uint64_t{0}), formula);
+    EXPECT_EQ(engine.sent().wire, formula);
+  });
+}
+
+TEST(CodedMean, GivesTheSameBitsOnAllRanksForEveryCodecLegAndWorld) {
+  for (const std::string& name : quant::codec_names()) {
+    for (const Rounding rounding : {Rounding::kNearest, Rounding::kStochastic}) {
+      const auto codec = quant::make_codec({.name = name, .block = 64, .rounding = rounding});
+      for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
+        for (const int workers : {1, 2, 3, 4}) check_mean(*codec, leg, workers, 1009);
+      }
+    }
+  }
+}
+
+TEST(CodedMean, TakesAnySizeEvenWithFewerBlocksThanWorkers) {
+  const auto codec = quant::make_codec({.name = "int4", .block = 64});
+  for (const std::size_t num_values : {0, 1, 63, 64, 65, 131, 257}) {
+    for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
+      for (const int workers : {1, 3, 4, 8}) check_mean(*codec, leg, workers, num_values);
+    }
+  }
+}
+
+TEST(CodedMean, RunsManyFragmentsAtOnce) {
+  const auto codec = quant::make_codec({.name = "e3m0", .block = 32});
+  run_engines(3, [&](ProgressEngine& engine) {
+    std::vector<std::shared_ptr<CodedMean>> means;
+    std::vector<Ticket> tickets;
+    for (std::uint32_t fragment = 0; fragment < 12; ++fragment) {
+      MeanSpec spec = spec_of(fragment % 2 == 0 ? Leg::kReduce : Leg::kGather);
+      spec.fragment = fragment;
+      const std::size_t num_values = 100 * fragment;
+      means.push_back(
+          CodedMean::make(spec, *codec, num_values, encode(*codec, spec, engine.rank(), num_values)));
+      tickets.push_back(engine.submit(means.back()));
+    }
+    for (std::size_t i = 0; i < means.size(); ++i) {
+      tickets[i].wait();
+      std::vector<float> mean(100 * i);
+      means[i]->decode_mean(mean);
+    }
+  });
+}
+
+TEST(CodedMean, IsEqualOnBothLegsWhenTheCodecDoesNotRound) {
+  const auto codec = quant::make_codec({.name = "fp32", .block = 64});
+  EXPECT_TRUE(
+      same_bits(plain_mean(*codec, Leg::kGather, 4, 1009), plain_mean(*codec, Leg::kReduce, 4, 1009)));
+}
+
+TEST(CodedMean, CutsPayloadsAtBlockBordersWithoutDecoding) {
+  for (const std::string& name : quant::codec_names()) {
+    const auto codec = quant::make_codec({.name = name, .block = 64});
+    const std::vector<float> values = values_of(0, 1009);
+    Buffer code(codec->encoded_bytes(values.size()));
+    codec->encode(values, 0, code);
+    for (int r = 0; r < 5; ++r) {
+      const Chunk chunk = chunk_of(r, 5, values.size(), 64);
+      Buffer part(codec->encoded_bytes(chunk.num_values)), expected(part.size());
+      codec->slice(code, values.size(), {chunk.first, chunk.num_values}, part);
+      codec->encode(std::span(values).subspan(chunk.first, chunk.num_values), 0, expected);
+      EXPECT_EQ(part, expected) << name << " chunk " << r;
+    }
+    Buffer part(codec->encoded_bytes(64));
+    EXPECT_THROW(codec->slice(code, values.size(), {8, 64}, part), std::invalid_argument);
+    EXPECT_THROW(codec->slice(code, values.size(), {960, 64}, part), std::invalid_argument);
+  }
+}
+
+TEST(CodedMean, RefusesAPayloadOrAMeanOfAnotherSize) {
+  const auto codec = quant::make_codec({.name = "int8", .block = 64});
+  EXPECT_THROW(CodedMean::make(spec_of(Leg::kGather), *codec, 100, Buffer(99)), std::invalid_argument);
+  ProgressEngine engine(make_solo);
+  engine.start();
+  const auto mean =
+      CodedMean::make(spec_of(Leg::kGather), *codec, 100, encode(*codec, spec_of(Leg::kGather), 0, 100));
+  engine.submit(mean).wait();
+  std::vector<float> wrong(99);
+  EXPECT_THROW(mean->decode_mean(wrong), std::invalid_argument);
+}
+
+std::string codec_number(const std::string& name) {
+  return std::to_string(quant::make_codec({.name = name})->wire_id());
+}
+
+// Two workers whose configs differ: both name what differs.
+TEST(CodedMean, RefusesAFrameOfAnotherConfigAndNamesBothValues) {
+  struct Case {
+    std::string field, first, second;
+    CodecOptions codec = {.name = "int8", .block = 64};
+    MeanSpec spec = spec_of(Leg::kGather);
+  };
+  const std::vector<Case> cases = {
+      {.field = "codec",
+       .first = codec_number("int8"),
+       .second = codec_number("fp32"),
+       .codec = {.name = "fp32"}},
+      {.field = "block", .first = "64", .second = "128", .codec = {.name = "int8", .block = 128}},
+      {.field = "fragment", .first = "2", .second = "3", .spec = {.step = 60, .fragment = 3, .seed = kSeed}},
+      {.field = "step", .first = "60", .second = "61", .spec = {.step = 61, .fragment = 2, .seed = kSeed}},
+  };
+  for (const Case& other : cases) {
+    const auto makers = make_thread_world(2, 5);
+    run_ranks(2, [&](int rank) {
+      ProgressEngine engine(makers[rank]);
+      engine.start();
+      const auto codec =
+          quant::make_codec(rank == 0 ? CodecOptions{.name = "int8", .block = 64} : other.codec);
+      const MeanSpec spec = rank == 0 ? spec_of(Leg::kGather) : other.spec;
+      const auto mean = CodedMean::make(spec, *codec, 100, encode(*codec, spec, rank, 100));
+      const CommError error = expect_comm_error([&] { engine.submit(mean).wait(); });
+      EXPECT_EQ(error.kind(), CommError::Kind::kBadMessage) << error.what();
+      const std::string text = error.what();
+      EXPECT_NE(text.find(other.field), std::string::npos) << text;
+      EXPECT_NE(text.find(other.first), std::string::npos) << text;
+      EXPECT_NE(text.find(other.second), std::string::npos) << text;
+    });
+  }
+}
+
+TEST(ChooseLeg, GathersUntilReducingSendsLessThanHalf) {
+  const auto few_bits = quant::make_codec({.name = "e3m0", .block = 256});
+  const auto exact = quant::make_codec({.name = "fp32", .block = 256});
+  const std::size_t n = 1'000'000;
+  for (int workers = 1; workers <= 8; ++workers) {
+    EXPECT_EQ(choose_leg("auto", workers, *few_bits, n), workers >= 5 ? Leg::kReduce : Leg::kGather)
+        << workers;
+    EXPECT_EQ(choose_leg("auto", workers, *exact, n), workers >= 3 ? Leg::kReduce : Leg::kGather) << workers;
+    EXPECT_EQ(choose_leg("auto", workers, *few_bits, 8), Leg::kGather) << "headers dominate a tiny fragment";
+  }
+  EXPECT_EQ(choose_leg("gather", 8, *exact, n), Leg::kGather);
+  EXPECT_EQ(choose_leg("reduce", 2, *few_bits, n), Leg::kReduce);
+  EXPECT_THROW(choose_leg("ring", 2, *exact, n), std::invalid_argument);
+}
+
+TEST(MeanWireBytes, FollowsTheFormulaOfEachLeg) {
+  const auto codec = quant::make_codec({.name = "int8", .block = 256});
+  // 1024 values are 4 blocks of 256 + 4 bytes.
+  EXPECT_EQ(mean_wire_bytes(Leg::kGather, 4, 0, *codec, 1024), 3u * (64 + 1040));
+  EXPECT_EQ(mean_wire_bytes(Leg::kReduce, 4, 0, *codec, 1024), 3u * (64 + 260) + 3u * (64 + 260));
+  EXPECT_EQ(mean_wire_bytes(Leg::kGather, 1, 0, *codec, 1024), 0u);
+  EXPECT_EQ(mean_wire_bytes(Leg::kReduce, 1, 0, *codec, 1024), 0u);
+}
+
+}  // namespace
+}  // namespace thinwire::comm
