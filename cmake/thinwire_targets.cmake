@@ -21,6 +21,12 @@ function(thinwire_target name)
     target_link_libraries(${name} PUBLIC thinwire::torch)
     target_precompile_headers(${name} REUSE_FROM thinwire_torch_pch)
     set_target_properties(${name} PROPERTIES JOB_POOL_COMPILE torch)
+    get_target_property(type ${name} TYPE)
+    if(type STREQUAL "EXECUTABLE")
+      # Programs would be compiled with -fPIE, for which the compiler does not take a header made with -fPIC.
+      set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${name} PRIVATE -fPIC)
+    endif()
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # ccache looks for the precompiled header in the preprocessed source.
       target_compile_options(${name} PRIVATE -fpch-preprocess)
