@@ -161,9 +161,10 @@ void Communicator::Core::advance(Work::State& state) {
 
 void Communicator::Core::abandon(Work::State& state) {
   active_.erase(state.request.sequence);
-  break_with(CommError(CommError::Kind::kClosed,
-                       fmt::format("[{}] rank {}: seq {} was dropped before it was done; the peers wait for it",
-                                   state.request.what, transport_->rank(), state.request.sequence)));
+  break_with(
+      CommError(CommError::Kind::kClosed,
+                fmt::format("[{}] rank {}: seq {} was dropped before it was done; the peers wait for it",
+                            state.request.what, transport_->rank(), state.request.sequence)));
 }
 
 void Communicator::Core::break_with(const CommError& error) {
