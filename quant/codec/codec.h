@@ -37,9 +37,10 @@ class Codec {
   // Exact size of the payload of n values, n >= 0.
   virtual std::size_t encoded_bytes(std::size_t n) const = 0;
 
-  // values: any float32 but NaN (refuse NaN first with find_nan; a NaN here gives unspecified codes, no
-  // crash). key: the stochastic stream; value i draws from (key, i). Ignored when rounding to nearest. code:
-  // exactly encoded_bytes(values.size()) bytes, all written. The spans must not overlap.
+  // * values: any float32 but NaN (refuse NaN first with find_nan; here it gives unspecified codes, no
+  // crash).
+  // * key: the stochastic stream; value i draws from (key, i). Ignored when rounding to nearest.
+  // * code: exactly encoded_bytes(values.size()) bytes, all written. The spans must not overlap.
   virtual void encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const = 0;
 
   // values = decode(code). code: exactly encoded_bytes(values.size()) bytes, of any content: foreign bytes

@@ -4,8 +4,13 @@
 //   value    = delta + decay * residual         (decay 1: delta + residual)
 //   residual = value - decode(encode(value))    one float32 subtraction
 //
-// Rounding to nearest, decode + residual gives back value exactly, bit by bit, for every value within the
-// levels. Thread safety: one thread at a time.
+// The subtraction is exact, so that decode + residual == value bit by bit, when rounding to nearest in a
+// format with a level 0 (all but int2 and sign), for values that are not cut off.
+//
+// Residuals stay below a small multiple of the largest delta, but with ternary or sign rounded stochastically
+// they grow without bound: do not combine these.
+//
+// Thread safety: one thread at a time.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,10 @@
 // fp32 and bf16: values without a scale.
-// fp32: the 4 bytes of the value, any bits. bf16: the upper 2 bytes after rounding, as IEEE casts do: -0 and
-// infinities stay, finite values that round past the largest bf16 become infinity, denormals are kept.
-// Relative error of bf16: 2^-9 nearest, 2^-8 stochastic, for normal values.
+//
+// * fp32: the 4 bytes of the value, any bits.
+// * bf16: the upper 2 bytes after rounding, as IEEE casts do: -0, denormals and infinities stay, finite
+// values
+//   that round past the largest bf16 become infinity. Error: |x| 2^-8 nearest, |x| 2^-7 stochastic.
+//
 // Size: 4 n and 2 n bytes.
 #pragma once
 

@@ -1,12 +1,12 @@
-// int8, int4, int2: signed integers times a scale, in two's complement.
-// int8: -127..127, s = max|x| / 127.  int4: -7..7, s = max|x| / 7. (-128 and -8 are never sent; they decode.)
-// int2: the levels -3, -1, 1, 3 as 2q + 1 with q in -2..1. To nearest, s fits the block by least squares
-//   (split at 1.25 mean|x|) but is at least max|x| / 6: that cuts large values off and spares the many;
-//   stochastic, where the levels must cover the block, s = max|x| / 3. There is no level 0: zeros become +s
-//   or, stochastic,
-//   +-s.
-// Error, for scales that are not 0: nearest s/2 (int8, int4); s or, beyond 3s, |x| - 3s (int2).
-//   Stochastic: s (int8, int4), 2s (int2).
+// int8, int4, int2: signed integers times a scale s, in two's complement.
+//
+// * int8: -127..127, s = max|x| / 127. int4: -7..7, s = max|x| / 7. (-128 and -8 decode, but are never sent.)
+// * int2: the levels -3, -1, 1, 3, written 2q + 1 with q in -2..1. There is no level 0: zeros become +s.
+//   To nearest, s fits the block by least squares (split at 1.25 mean|x|), but is at least max|x| / 6: large
+//   values are cut off for the good of the many. Stochastic, the levels must cover the block: s = max|x| / 3.
+//
+// Error: nearest s/2 (int8, int4), s or beyond 3s |x| - 3s (int2); stochastic s (int8, int4), 2s (int2).
+//
 // Size: 4 ceil(n/B) + ceil(bits n / 8) bytes.
 #pragma once
 

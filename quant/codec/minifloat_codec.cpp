@@ -59,7 +59,7 @@ struct MinifloatRule {
   }
   static float level(unsigned code) {
     const float magnitude = kMagnitudes[code & ((1u << kMagnitudeBits) - 1u)];
-    return code >> kMagnitudeBits != 0 ? -magnitude : magnitude;
+    return code >> kMagnitudeBits != 0 && magnitude != 0 ? -magnitude : magnitude;
   }
 
  private:

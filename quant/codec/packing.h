@@ -5,7 +5,7 @@
 
 namespace thinwire::quant {
 
-// kBits (1, 2, 4, 8 or 16) bits a code, value 0 in the lowest bits of byte 0. n codes take ceil(n * kBits /
+// kBits (1, 2, 4 or 8) bits a code, value 0 in the lowest bits of byte 0. n codes take ceil(n * kBits /
 // 8) bytes; the unused high bits of the last byte are 0.
 template <unsigned kBits>
 struct BitPacking {

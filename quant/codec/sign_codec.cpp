@@ -1,5 +1,7 @@
 #include "quant/codec/sign_codec.h"
 
+#include <cmath>
+
 #include "quant/codec/block_scale.h"
 #include "quant/codec/packing.h"
 #include "quant/codec/reference_loops.h"
@@ -15,7 +17,7 @@ struct SignRule {
     return least_squares_scale(values, {.split = 0, .low = 1, .high = 1});
   }
   static unsigned zero_code() { return 0; }
-  static unsigned nearest(float y) { return y < 0; }
+  static unsigned nearest(float y) { return std::signbit(y); }
   static unsigned stochastic(float y, float unit) { return unit < 0.5f * y + 0.5f ? 0 : 1; }
   static float level(unsigned code) { return code != 0 ? -1.0f : 1.0f; }
 };

@@ -1,7 +1,12 @@
 // sign: one bit a value, 1 for -s and 0 for +s.
-// To nearest, s = mean|x| of the block, which minimises the squared error, and zeros (-0 too) count as
-// positive. Stochastic, where -s..s must cover the block, s = max|x| and x becomes +s with probability (1 +
-// x/s) / 2. Error: nearest | |x| - s |; stochastic 2s. Size: 4 ceil(n/B) + ceil(n/8) bytes.
+//
+// To nearest, s = mean|x| of the block, which minimises the squared error, and the bit is the value's own
+// sign bit: +0 becomes +s, -0 becomes -s. Stochastic, -s..s must cover the block: s = max|x|, and x becomes
+// +s with probability (1 + x/s) / 2.
+//
+// Error: nearest | |x| - s |; stochastic 2s.
+//
+// Size: 4 ceil(n/B) + ceil(n/8) bytes.
 #pragma once
 
 #include "quant/codec/format.h"

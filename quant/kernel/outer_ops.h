@@ -1,7 +1,7 @@
 // The agreed arithmetic of the outer loop on float32 spans: the same bits on every instruction set.
-// Each value is computed alone, in the stated order, without contraction. Spans of one call have one length and
-// may not overlap unless they are the same span.
-// Source: DiLoCo 2311.08105, Streaming DiLoCo 2501.18512, algorithm 2.
+// Each value is computed alone, in the stated order, without contraction. Spans of one call have one length
+// and may not overlap unless they are the same span. Source: DiLoCo 2311.08105, Streaming DiLoCo 2501.18512,
+// algorithm 2.
 #pragma once
 
 #include <span>

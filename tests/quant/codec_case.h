@@ -1,0 +1,58 @@
+// (codec, rounding, block) as a test parameter, and the two calls every test makes.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <memory>
+#include <ostream>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quant/codec/codec.h"
+
+namespace thinwire::quant::testing {
+
+inline std::vector<CodecOptions> codec_cases(const std::vector<std::size_t>& blocks) {
+  std::vector<CodecOptions> cases;
+  for (const std::string& name : codec_names()) {
+    for (const Rounding rounding : {Rounding::kNearest, Rounding::kStochastic}) {
+      for (const std::size_t block : blocks) cases.push_back({name, block, rounding});
+    }
+  }
+  return cases;
+}
+
+inline std::string case_name(const ::testing::TestParamInfo<CodecOptions>& info) {
+  return info.param.name + (info.param.rounding == Rounding::kNearest ? "_nearest_" : "_stochastic_") +
+         std::to_string(info.param.block);
+}
+
+inline std::vector<std::byte> encode(const Codec& codec, std::span<const float> values,
+                                     std::uint64_t key = 7) {
+  std::vector<std::byte> code(codec.encoded_bytes(values.size()), std::byte{0xa5});
+  codec.encode(values, key, code);
+  return code;
+}
+
+inline std::vector<float> decode(const Codec& codec, std::span<const std::byte> code, std::size_t n) {
+  std::vector<float> values(n, -77.0f);
+  codec.decode(code, values);
+  return values;
+}
+
+inline std::vector<std::uint32_t> bits_of(std::span<const float> values) {
+  std::vector<std::uint32_t> bits;
+  for (const float value : values) bits.push_back(std::bit_cast<std::uint32_t>(value));
+  return bits;
+}
+
+}  // namespace thinwire::quant::testing
+
+namespace thinwire::quant {
+inline void PrintTo(const CodecOptions& options, std::ostream* out) {
+  *out << options.name << " block " << options.block
+       << (options.rounding == Rounding::kNearest ? " nearest" : " stochastic");
+}
+}  // namespace thinwire::quant

@@ -1,0 +1,129 @@
+#include "quant/codec/wire_header.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+#include <vector>
+
+#include "tests/quant/hex.h"
+
+namespace thinwire::quant {
+namespace {
+
+using ::testing::HasSubstr;
+
+WireInfo sample_info() {
+  return {.codec = 6,
+          .rounding = Rounding::kStochastic,
+          .leg = 1,
+          .block = 256,
+          .fragment = 3,
+          .worker = 2,
+          .step = 0x0102030405060708,
+          .num_values = 7,
+          .payload_bytes = 8,
+          .state_digest = 0xfedcba9876543210};
+}
+
+std::vector<std::byte> sample_payload() {
+  return testing::from_hex("0000803f12345607");
+}
+
+std::vector<std::byte> sample_message() {
+  const std::vector<std::byte> payload = sample_payload();
+  std::vector<std::byte> message(kWireHeaderBytes);
+  write_header(sample_info(), payload, std::span(message).first<kWireHeaderBytes>());
+  message.insert(message.end(), payload.begin(), payload.end());
+  return message;
+}
+
+std::string field_refused(std::span<const std::byte> message, const WireInfo& expected) {
+  try {
+    read_message(message, expected);
+  } catch (const WireError& error) {
+    return error.field();
+  }
+  return "nothing";
+}
+
+TEST(WireHeader, HasTheseBytes) {
+  EXPECT_EQ(testing::to_hex(sample_message()),
+            "5457504c0100060100010000030000000200000001000000080706050403020107000000000000000800000000000000"
+            "10325476"
+            "98badcfef4f153782d5be8460000803f12345607");
+}
+
+TEST(WireHeader, GivesBackPayloadAndDigest) {
+  const std::vector<std::byte> message = sample_message();
+  const WireMessage read = read_message(message, sample_info());
+  EXPECT_EQ(testing::to_hex(read.payload), testing::to_hex(sample_payload()));
+  EXPECT_EQ(read.payload.data(), message.data() + kWireHeaderBytes);
+  EXPECT_EQ(read.state_digest, 0xfedcba9876543210u);
+}
+
+TEST(WireHeader, NamesTheFieldThatDiffers) {
+  const std::vector<std::pair<std::string, std::function<void(WireInfo&)>>> changes = {
+      {"codec", [](WireInfo& info) { info.codec = 5; }},
+      {"rounding", [](WireInfo& info) { info.rounding = Rounding::kNearest; }},
+      {"leg", [](WireInfo& info) { info.leg = 0; }},
+      {"block", [](WireInfo& info) { info.block = 128; }},
+      {"fragment", [](WireInfo& info) { info.fragment = 4; }},
+      {"worker", [](WireInfo& info) { info.worker = 0; }},
+      {"step", [](WireInfo& info) { info.step = 60; }},
+      {"num_values", [](WireInfo& info) { info.num_values = std::uint64_t{1} << 63; }},
+      {"payload_bytes", [](WireInfo& info) { info.payload_bytes = 9; }},
+  };
+  for (const auto& [field, change] : changes) {
+    WireInfo expected = sample_info();
+    change(expected);
+    EXPECT_EQ(field_refused(sample_message(), expected), field);
+  }
+}
+
+TEST(WireHeader, SaysWhatWasExpectedAndFound) {
+  WireInfo expected = sample_info();
+  expected.step = 60;
+  try {
+    read_message(sample_message(), expected);
+    FAIL();
+  } catch (const WireError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("expected step 60, found 72623859790382856"));
+  }
+}
+
+TEST(WireHeader, RefusesEveryTruncation) {
+  const std::vector<std::byte> message = sample_message();
+  for (std::size_t length = 0; length < message.size(); ++length) {
+    EXPECT_EQ(field_refused(std::span(message).first(length), sample_info()), "message length") << length;
+  }
+}
+
+TEST(WireHeader, RefusesEveryFlippedBit) {
+  const std::vector<std::byte> message = sample_message();
+  for (std::size_t bit = 0; bit < 8 * message.size(); ++bit) {
+    std::vector<std::byte> damaged = message;
+    damaged[bit / 8] ^= std::byte{1} << (bit % 8);
+    EXPECT_NE(field_refused(damaged, sample_info()), "nothing") << "bit " << bit;
+  }
+}
+
+TEST(WireHeader, RefusesAPayloadOfAnotherSize) {
+  const std::vector<std::byte> payload(9);
+  std::array<std::byte, kWireHeaderBytes> header;
+  EXPECT_THROW(write_header(sample_info(), payload, header), std::invalid_argument);
+}
+
+TEST(WireHeader, DescribesACodecsPayload) {
+  const auto codec = make_codec({.name = "int4", .block = 64, .rounding = Rounding::kStochastic});
+  const WireInfo info = wire_info(*codec, 100);
+  EXPECT_EQ(info.codec, 6);
+  EXPECT_EQ(info.rounding, Rounding::kStochastic);
+  EXPECT_EQ(info.block, 64u);
+  EXPECT_EQ(info.num_values, 100u);
+  EXPECT_EQ(info.payload_bytes, 2 * 4 + 50u);
+}
+
+}  // namespace
+}  // namespace thinwire::quant
