@@ -20,6 +20,8 @@ function(thinwire_target name)
   if(ARG_TORCH)
     target_link_libraries(${name} PUBLIC thinwire::torch)
     target_precompile_headers(${name} REUSE_FROM thinwire_torch_pch)
+    # LibTorch's headers bring a newer fmt than the system's library is built from.
+    target_compile_definitions(${name} PRIVATE FMT_HEADER_ONLY)
     set_target_properties(${name} PROPERTIES JOB_POOL_COMPILE torch)
     get_target_property(type ${name} TYPE)
     if(type STREQUAL "EXECUTABLE")
