@@ -1,5 +1,5 @@
-// A linear layer whose weight may be low-bit. Models make their layers through a LinearFactory, so that a task
-// decides what each layer is and a model knows no method.
+// A linear layer whose weight may be low-bit. Models make their layers through a LinearFactory, so that a
+// task decides what each layer is and a model knows no method.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -21,7 +21,8 @@ class Linear : public torch::nn::Module {
 using LinearFactory =
     std::function<std::shared_ptr<Linear>(const std::string& name, std::int64_t in, std::int64_t out)>;
 
-// A plain float32 layer, weight [out, in] drawn from N(0, std) with the default generator.
-std::shared_ptr<Linear> make_float_linear(std::int64_t in, std::int64_t out, double std = 0.02);
+// A plain float32 layer with the parameter "weight" [out, in]. The weight is zero: the model that asked for
+// the layer draws the weights of all its layers, so that no layer needs a generator.
+std::shared_ptr<Linear> make_float_linear(std::int64_t in, std::int64_t out);
 
 }  // namespace thinwire::quant

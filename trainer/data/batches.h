@@ -26,7 +26,8 @@ class Batches {
   virtual ~Batches() = default;
   // The next batch of `sequences` windows of this worker's shard.
   virtual Batch next(std::int64_t sequences) = 0;
-  // Held-out text in order, the same on every worker, in batches of `sequences` windows, tokens each counted once.
+  // Held-out text in order, the same on every worker, in batches of `sequences` windows, tokens each counted
+  // once.
   virtual std::vector<Batch> held_out(std::int64_t sequences) const = 0;
   // Bytes of text per token of the held-out part: nats per token / (ln 2 * this) = bits per byte.
   virtual double held_out_bytes_per_token() const = 0;

@@ -1,5 +1,5 @@
-// Text to token ids and back. `bytes` is the identity on bytes; `bpe` is a SentencePiece BPE that the tool trains;
-// a file is a SentencePiece model.
+// Text to token ids and back. `bytes` is the identity on bytes; `bpe` is a SentencePiece BPE that the tool
+// trains; a file is a SentencePiece model.
 #pragma once
 
 #include <cstdint>

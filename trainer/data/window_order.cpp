@@ -1,0 +1,33 @@
+#include "trainer/data/window_order.h"
+
+#include <numeric>
+#include <utility>
+
+#include "trainer/random.h"
+
+namespace thinwire::trainer {
+
+WindowOrder::WindowOrder(std::uint64_t seed, int worker, std::int64_t windows)
+    : seed_(seed), worker_(worker), order_(static_cast<std::size_t>(windows)) {
+  permute();
+}
+
+std::int64_t WindowOrder::next() {
+  if (position_.index == static_cast<std::int64_t>(order_.size())) seek({position_.epoch + 1, 0});
+  return order_[static_cast<std::size_t>(position_.index++)];
+}
+
+void WindowOrder::seek(Position position) {
+  position_ = position;
+  permute();
+}
+
+// Fisher-Yates on our own stream: std::shuffle may differ between standard libraries.
+void WindowOrder::permute() {
+  RandomStream stream = random_stream(
+      seed_, "windows", {static_cast<std::uint64_t>(worker_), static_cast<std::uint64_t>(position_.epoch)});
+  std::iota(order_.begin(), order_.end(), 0);
+  for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[uniform_below(stream, i)]);
+}
+
+}  // namespace thinwire::trainer
