@@ -1,5 +1,6 @@
 // The config file: one TOML file, typed, with the defaults of trainer/options.h; unknown keys are errors that
-// suggest the nearest key. schema.cpp lists every key once: reading, writing, --set and docs/config.md follow it.
+// suggest the nearest key. schema.cpp lists every key once: reading, writing, --set and docs/config.md follow
+// it.
 #pragma once
 
 #include <stdexcept>
@@ -16,8 +17,8 @@ class ConfigError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Reads the file, then applies "section.key=value" overrides in order, then checks values that no model is needed
-// to judge. Values of overrides are TOML; a bare word is a string.
+// Reads the file, then applies "section.key=value" overrides in order, then checks values that no model is
+// needed to judge. Values of overrides are TOML; a bare word is a string.
 trainer::Options load_config(const std::string& path, const std::vector<std::string>& overrides);
 trainer::Options parse_config(const std::string& toml, const std::string& name,
                               const std::vector<std::string>& overrides);
