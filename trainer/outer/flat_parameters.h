@@ -1,8 +1,8 @@
 // The one place where tensors become spans: every travelling tensor becomes a view into one flat float32 buffer,
 // fragment by fragment, so that the outer loop reads and writes parameters without copying.
 //
-// A fragment holds its matrices, then its vectors, then - from the next block boundary on - its scales; each in
-// the order given. The values between vectors and scales are padding: zero, sent and counted.
+// A fragment holds its matrices, then its vectors, then - from the next codec block on - its scales, each in the
+// order given. The values between vectors and scales are padding: zero, sent and counted.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "trainer/task/task.h"
@@ -20,36 +21,53 @@ enum class FragmentLayout { kWhole, kStrided, kSequential };
 
 struct FragmentPlan {
   FragmentLayout layout = FragmentLayout::kStrided;
-  std::int64_t block_fragments = 4;  // ignored by kWhole; embeddings, head and final norm form one more
-  std::int64_t codec_block = 256;    // where scales start
+  std::int64_t block_fragments = 4;  // ignored by kWhole; what belongs to no block forms one more, the last
+  std::int64_t codec_block = 256;    // scales start at a multiple of it
+};
+
+// A half-open range of values of the flat buffer.
+struct FlatRange {
+  std::size_t begin = 0;
+  std::size_t size = 0;
 };
 
 class FlatParameters {
  public:
-  // Moves the storage of the tensors; their values stay. Throws std::invalid_argument if there are more block
-  // fragments than blocks.
+  // Moves the storage of the tensors; their values stay. Throws std::invalid_argument for a tensor that is not a
+  // float32 leaf, or more block fragments than blocks.
   FlatParameters(std::vector<TrainedTensor> tensors, const FragmentPlan& plan);
 
-  std::size_t num_fragments() const { return offsets_.size() - 1; }
-  std::size_t num_values() const { return offsets_.back(); }
-  // Live values of fragment p; valid as long as the tensors.
-  std::span<float> fragment(std::size_t p);
-  std::span<const float> fragment(std::size_t p) const;
-  std::span<float> all();
-  // Gathers the gradients into one span of the same layout (missing gradients are zero), and back.
+  std::size_t num_fragments() const { return fragments_.size(); }
+  const FlatRange& fragment(std::size_t p) const { return fragments_.at(p); }
+  // Length of a buffer with one place for every value of every fragment; fragments start on cache lines.
+  std::size_t flat_size() const { return flat_size_; }
+
+  // The live values.
+  std::span<float> values();
+  std::span<const float> values() const;
+
+  // Gradients in the same layout (a missing one is zero), and back.
   void copy_gradients_to(std::span<float> flat) const;
   void set_gradients_from(std::span<const float> flat);
+
+  // Views by name into a buffer of the same layout.
+  std::vector<std::pair<std::string, at::Tensor>> views_of(const at::Tensor& flat) const;
+  std::vector<std::pair<std::string, at::Tensor>> live_views() const { return views_of(storage_); }
   // "name[index]" of the value at `offset` of fragment p, for error messages.
   std::string describe(std::size_t p, std::size_t offset) const;
 
  private:
   struct Place {
     TrainedTensor tensor;
-    std::size_t offset;
+    std::size_t offset = 0;  // into the flat buffer
   };
-  at::Tensor storage_;                // float32 [num_values]
-  std::vector<Place> places_;         // by offset
-  std::vector<std::size_t> offsets_;  // of fragments, with the end
+
+  void lay_out_fragment(std::vector<TrainedTensor> members, std::size_t codec_block);
+
+  std::vector<Place> places_;  // by offset
+  std::vector<FlatRange> fragments_;
+  std::size_t flat_size_ = 0;
+  at::Tensor storage_;  // float32 [flat_size]
 };
 
 }  // namespace thinwire::trainer

@@ -8,16 +8,20 @@
 //   optimizer.step();
 //   loop.after_step(t);         // sends the fragments due at t, applies those sent at t - overlap
 //   ...
-//   loop.finish(t);             // after the last step: applies all in flight; live parameters = agreed copy
+//   loop.finish(t);             // after the last step: applies all in flight
+//   loop.with_agreed([&] { ... evaluate, export ... });
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/progress_engine.h"
+#include "quant/codec/codec.h"
 #include "trainer/options.h"
 #include "trainer/outer/flat_parameters.h"
 #include "trainer/state.h"
@@ -38,6 +42,8 @@ struct CommitRecord {
   std::string digest;          // XXH3-128 of the fragment's (G, V) after the commit
 };
 
+using NamedViews = std::vector<std::pair<std::string, at::Tensor>>;
+
 class OuterLoop {
  public:
   virtual ~OuterLoop() = default;
@@ -49,11 +55,16 @@ class OuterLoop {
   // Runs body with the agreed copy in the parameters' place.
   virtual void with_agreed(const std::function<void()>& body) = 0;
 
+  // The agreed copy of every travelling tensor, by name; views, valid until the next step.
+  virtual NamedViews agreed() = 0;
+  // False if the workers share nothing (none): their digests may differ.
+  virtual bool agrees() const { return true; }
+
   // XXH3-128 in hex over (G, V) of all fragments in order; over theta where nothing else is agreed.
   virtual std::string digest() const = 0;
 
   virtual State state() const = 0;
-  // Also sends again what was in flight.
+  // Also sends again what was in flight. The live parameters are the caller's to restore, before.
   virtual void load(const State& state) = 0;
 
   // Commits applied since the last call.
@@ -66,7 +77,20 @@ class OuterLoop {
   double busy_seconds_ = 0;
 };
 
-// What an outer loop is made from. parameters and engine must outlive it.
+// Adds the time of its scope to a counter.
+class BusyTimer {
+ public:
+  explicit BusyTimer(double& seconds) : seconds_(seconds), begin_(comm::Clock::now()) {}
+  ~BusyTimer() { seconds_ += std::chrono::duration<double>(comm::Clock::now() - begin_).count(); }
+  BusyTimer(const BusyTimer&) = delete;
+  BusyTimer& operator=(const BusyTimer&) = delete;
+
+ private:
+  double& seconds_;
+  const comm::Clock::time_point begin_;
+};
+
+// What an outer loop is made from. engine must outlive it.
 struct OuterContext {
   OuterOptions options;
   std::uint64_t seed = 0;
@@ -77,5 +101,9 @@ struct OuterContext {
 // Methods register in trainer/outer/registry.cpp, a line each: none, ddp, diloco, streaming_diloco.
 // Throws std::invalid_argument for an unknown method or a setting that does not fit the model.
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, std::vector<TrainedTensor> travelling);
+std::vector<std::string> outer_methods();
+
+// The codec that options ask for.
+std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options);
 
 }  // namespace thinwire::trainer

@@ -1,0 +1,147 @@
+#include "trainer/outer/fragment_exchange.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+namespace thinwire::trainer {
+namespace {
+
+at::Tensor bytes_tensor(std::span<const std::byte> bytes) {
+  at::Tensor tensor = torch::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
+  std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
+
+// Lengths and angle of the own contribution and the mean, in double, for the metrics.
+void measure(std::span<const float> own, std::span<const float> mean, CommitRecord& record) {
+  double own_square = 0, mean_square = 0, product = 0;
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    own_square += static_cast<double>(own[i]) * own[i];
+    mean_square += static_cast<double>(mean[i]) * mean[i];
+    product += static_cast<double>(own[i]) * mean[i];
+  }
+  record.delta_norm = std::sqrt(own_square);
+  record.mean_norm = std::sqrt(mean_square);
+  const double lengths = record.delta_norm * record.mean_norm;
+  record.cosine = lengths > 0 ? product / lengths : 0;
+}
+
+}  // namespace
+
+FragmentExchange::FragmentExchange(const OuterContext& context, const quant::Codec& codec, std::uint32_t fragment,
+                                   std::size_t size, std::function<std::string(std::size_t)> describe)
+    : context_(context),
+      codec_(codec),
+      fragment_(fragment),
+      size_(size),
+      describe_(std::move(describe)),
+      leg_(comm::choose_leg(context.options.leg, context.engine->size(), codec, size)) {
+  if (context.options.error_feedback)
+    error_feedback_.emplace(codec, size, static_cast<float>(context.options.decay));
+}
+
+void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest) {
+  if (const std::size_t bad = quant::find_nan(delta); bad < delta.size())
+    throw std::runtime_error(
+        fmt::format("worker {} at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; "
+                    "resume from the last checkpoint with a lower inner.lr, or with inner.clip set",
+                    context_.engine->rank(), step, describe_(bad), fragment_));
+  const std::uint64_t key = quant::stream_key({.seed = context_.seed,
+                                               .step = static_cast<std::uint64_t>(step),
+                                               .worker = static_cast<std::uint32_t>(context_.engine->rank()),
+                                               .fragment = fragment_,
+                                               .leg = 0});
+  comm::Buffer payload(codec_.encoded_bytes(size_));
+  if (error_feedback_)
+    error_feedback_->encode(delta, key, payload);
+  else
+    codec_.encode(delta, key, payload);
+  sent_step_ = step;
+  state_digest_ = state_digest;
+  submit(std::move(payload));
+}
+
+void FragmentExchange::submit(comm::Buffer payload) {
+  mean_ = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
+                                 .fragment = fragment_,
+                                 .seed = context_.seed,
+                                 .leg = leg_,
+                                 .state_digest = state_digest_},
+                                codec_, size_, std::move(payload));
+  ticket_ = context_.engine->submit(mean_);
+}
+
+CommitRecord FragmentExchange::receive(std::span<float> mean) {
+  CommitRecord record;
+  const auto before = comm::Clock::now();
+  ticket_.wait();
+  record.late_seconds = std::chrono::duration<double>(comm::Clock::now() - before).count();
+  compare_digests();
+
+  mean_->decode_mean(mean);
+  std::vector<float> own(size_);
+  codec_.decode(mean_->payload(), own);
+  measure(own, mean, record);
+
+  record.sent_step = sent_step_;
+  record.fragment = fragment_;
+  record.weights.assign(static_cast<std::size_t>(context_.engine->size()), 1.0 / context_.engine->size());
+  record.wire_bytes =
+      comm::mean_wire_bytes(leg_, context_.engine->size(), context_.engine->rank(), codec_, size_);
+  mean_.reset();
+  return record;
+}
+
+void FragmentExchange::compare_digests() const {
+  const std::vector<std::uint64_t> digests = mean_->state_digests();
+  for (std::size_t worker = 0; worker < digests.size(); ++worker)
+    if (digests[worker] != state_digest_)
+      throw std::runtime_error(fmt::format(
+          "workers hold different agreed parameters: when fragment {} was sent at step {}, worker {} had digest "
+          "{:016x} and worker {} had {:016x}; stop, and compare the workers' builds and checkpoints",
+          fragment_, sent_step_, context_.engine->rank(), state_digest_, worker, digests[worker]));
+}
+
+State FragmentExchange::state() const {
+  State state;
+  if (error_feedback_) {
+    const std::span<const float> residual = error_feedback_->residual();
+    at::Tensor tensor = torch::empty({static_cast<std::int64_t>(size_)}, at::kFloat);
+    std::copy(residual.begin(), residual.end(), tensor.data_ptr<float>());
+    state.tensors["residual"] = tensor;
+  }
+  if (mean_) {
+    state.tensors["payload"] = bytes_tensor(mean_->payload());
+    state.meta = {{"sent_step", sent_step_}, {"state_digest", state_digest_}};
+  }
+  return state;
+}
+
+void FragmentExchange::load(const State& state) {
+  if (error_feedback_) {
+    const std::span<float> residual = error_feedback_->residual();
+    const at::Tensor saved =
+        state.require("residual", torch::empty({static_cast<std::int64_t>(size_)}, at::kFloat));
+    std::copy_n(saved.const_data_ptr<float>(), size_, residual.begin());
+  }
+  loaded_payload_.clear();
+  if (!state.meta.contains("sent_step")) return;
+  const auto bytes = static_cast<std::int64_t>(codec_.encoded_bytes(size_));
+  const at::Tensor payload = state.require("payload", torch::empty({bytes}, at::kByte));
+  const auto* begin = static_cast<const std::byte*>(payload.const_data_ptr());
+  loaded_payload_.assign(begin, begin + bytes);
+  sent_step_ = state.meta.at("sent_step");
+  state_digest_ = state.meta.at("state_digest");
+}
+
+void FragmentExchange::resend() {
+  if (!loaded_payload_.empty()) submit(std::exchange(loaded_payload_, {}));
+}
+
+}  // namespace thinwire::trainer

@@ -1,0 +1,16 @@
+#include "trainer/outer/outer_loop.h"
+
+#include <utility>
+
+namespace thinwire::trainer {
+
+std::vector<CommitRecord> OuterLoop::take_commits() { return std::exchange(commits_, {}); }
+
+std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options) {
+  return quant::make_codec({.name = options.codec,
+                            .block = static_cast<std::size_t>(options.block),
+                            .rounding = options.rounding == "stochastic" ? quant::Rounding::kStochastic
+                                                                         : quant::Rounding::kNearest});
+}
+
+}  // namespace thinwire::trainer

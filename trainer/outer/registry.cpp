@@ -1,0 +1,72 @@
+// The outer methods by name. Adding one: a file pair and a line here.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <map>
+#include <stdexcept>
+
+#include "trainer/outer/data_parallel.h"
+#include "trainer/outer/no_exchange.h"
+#include "trainer/outer/outer_loop.h"
+#include "trainer/outer/streaming_diloco.h"
+
+namespace thinwire::trainer {
+namespace {
+
+using Travelling = std::vector<TrainedTensor>;
+using Factory = std::unique_ptr<OuterLoop> (*)(const OuterContext&, Travelling);
+
+std::unique_ptr<OuterLoop> make_none(const OuterContext&, Travelling travelling) {
+  return std::make_unique<NoExchange>(std::move(travelling));
+}
+
+std::unique_ptr<OuterLoop> make_ddp(const OuterContext& context, Travelling travelling) {
+  return std::make_unique<DataParallel>(context, std::move(travelling));
+}
+
+// DiLoCo is the streaming loop with the whole model as one fragment, no overlap and no local weight at the merge.
+std::unique_ptr<OuterLoop> make_diloco(const OuterContext& context, Travelling travelling) {
+  OuterContext whole = context;
+  whole.options.overlap = 0;
+  whole.options.alpha = 0;
+  return std::make_unique<StreamingDiLoCo>(whole, std::move(travelling), FragmentLayout::kWhole);
+}
+
+std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travelling travelling) {
+  const FragmentLayout layout =
+      context.options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
+  return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout);
+}
+
+const std::map<std::string, Factory>& methods() {
+  static const std::map<std::string, Factory> kMethods = {
+      {"none", make_none},
+      {"ddp", make_ddp},
+      {"diloco", make_diloco},
+      {"streaming_diloco", make_streaming},
+  };
+  return kMethods;
+}
+
+}  // namespace
+
+std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelling travelling) {
+  const auto found = methods().find(context.options.method);
+  if (found == methods().end())
+    throw std::invalid_argument(fmt::format("outer.method: expected one of {}, found \"{}\"",
+                                            fmt::join(outer_methods(), ", "), context.options.method));
+  if (context.options.overlap < 0 || context.options.overlap > context.options.sync_every)
+    throw std::invalid_argument(fmt::format(
+        "outer.overlap: expected 0 to outer.sync_every = {} (a fragment's period), found {}; a fragment must have "
+        "arrived before it is sent again",
+        context.options.sync_every, context.options.overlap));
+  return found->second(context, std::move(travelling));
+}
+
+std::vector<std::string> outer_methods() {
+  std::vector<std::string> names;
+  for (const auto& [name, factory] : methods()) names.push_back(name);
+  return names;
+}
+
+}  // namespace thinwire::trainer

@@ -1,0 +1,391 @@
+#include "trainer/worker.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "trainer/agreement.h"
+#include "trainer/checkpoint.h"
+#include "trainer/data/batches.h"
+#include "trainer/fault_point.h"
+#include "trainer/inner/inner_optimizer.h"
+#include "trainer/options_json.h"
+#include "trainer/outer/outer_loop.h"
+#include "trainer/precision.h"
+#include "trainer/pulse.h"
+#include "trainer/run_folder.h"
+#include "trainer/run_log.h"
+#include "trainer/task/task.h"
+
+namespace thinwire::trainer {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+
+// What a worker counts; saved with every checkpoint, so a resumed run goes on counting.
+struct Counters {
+  double wall_seconds = 0;       // since the first start, sum over resumes
+  double step_seconds = 0;       // in the step loop, evaluation and checkpoints out
+  double busy_seconds = 0;       // of those: in outer-loop work
+  std::uint64_t wire_bytes = 0;  // sent by this worker
+  std::uint64_t control_bytes = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counters, wall_seconds, step_seconds, busy_seconds, wire_bytes, control_bytes)
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double seconds_since(comm::Clock::time_point begin) { return Seconds(comm::Clock::now() - begin).count(); }
+
+class Worker {
+ public:
+  explicit Worker(const WorkerContext& context);
+  RunResult run();
+
+ private:
+  void restore();
+  void train_step(std::int64_t step);
+  double forward_backward();
+  void timed_step(std::int64_t step);
+  bool read_pulses();
+  void post_pulse(std::int64_t step);
+  void write_metrics(const std::vector<nlohmann::json>& pulses);
+  void evaluate(std::int64_t step);
+  void checkpoint(std::int64_t step);
+  nlohmann::json summarise();
+
+  State state(std::int64_t step) const;
+  Counters counters() const;
+  void warn(const std::string& message) const;
+  bool leads() const { return engine_.rank() == 0; }
+  std::int64_t tokens_per_step() const;
+
+  const WorkerContext context_;
+  const Options& options_;
+  comm::ProgressEngine& engine_;
+
+  std::unique_ptr<RunLock> lock_;  // worker 0 holds the folder
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Batches> batches_;
+  std::unique_ptr<Task> task_;
+  std::vector<TrainedTensor> trained_;
+  std::unique_ptr<OuterLoop> outer_;
+  std::unique_ptr<InnerOptimizer> optimizer_;
+  CheckpointStore checkpoints_;
+  std::unique_ptr<RunLog> log_;
+  PulseBoard pulses_;
+
+  std::int64_t start_step_ = 0;
+  Counters restored_;                // as of the checkpoint this process started from
+  double step_seconds_ = 0;          // of this process
+  double pulse_seconds_ = 0;         // of those: waiting for the workers' records
+  const comm::Clock::time_point begin_ = comm::Clock::now();
+  std::vector<double> step_times_;
+
+  // Since the last pulse.
+  double loss_sum_ = 0;
+  double gradient_norm_ = 0;
+  std::int64_t steps_since_pulse_ = 0;
+  comm::Clock::time_point last_pulse_ = begin_;
+  std::uint64_t wire_at_last_pulse_ = 0;
+
+  double train_loss_ = 0;  // mean over workers of the last pulse read
+  nlohmann::json evaluation_ = nlohmann::json::object();
+};
+
+Worker::Worker(const WorkerContext& context)
+    : context_(context),
+      options_(context_.options),
+      engine_(*context.engine),
+      checkpoints_(options_.run.dir, engine_.rank(), options_.checkpoint.keep),
+      pulses_(engine_) {
+  at::set_num_threads(options_.run.threads);
+  std::filesystem::create_directories(options_.run.dir);
+  if (leads()) {
+    lock_ = std::make_unique<RunLock>(options_.run.dir);
+    write_file_atomically(options_.run.dir + "/config.toml", context_.config_toml);
+  }
+  compare_configs(engine_, context_.config_toml);
+
+  tokenizer_ = agree_on_tokenizer(engine_, options_);
+  Options sized = options_;
+  if (sized.model.vocab == 0) sized.model.vocab = tokenizer_->vocab_size();
+  batches_ = make_batches(options_.data, *tokenizer_,
+                          {.worker = engine_.rank(), .workers = engine_.size(), .seed = options_.run.seed},
+                          options_.run.dir + "/cache");
+  task_ = make_task(sized);
+  trained_ = task_->trained();
+
+  std::vector<TrainedTensor> travelling;
+  std::copy_if(trained_.begin(), trained_.end(), std::back_inserter(travelling),
+               [](const TrainedTensor& t) { return t.travels; });
+  broadcast_calibration(engine_, *task_, *batches_, options_);
+  outer_ = make_outer_loop({.options = options_.outer,
+                            .seed = options_.run.seed,
+                            .total_steps = options_.inner.steps,
+                            .engine = &engine_},
+                           std::move(travelling));
+  optimizer_ = make_inner_optimizer(options_.inner, trained_);
+}
+
+RunResult Worker::run() {
+  if (context_.resume) restore();
+  if (start_step_ == 0 || outer_->agrees()) compare_agreed(engine_, *outer_, *task_, "at the start");
+  log_ = std::make_unique<RunLog>(options_.run.dir, leads(), options_.log.tensorboard,
+                                  context_.resume ? start_step_ : -1);
+
+  const std::int64_t steps = options_.inner.steps;
+  for (std::int64_t step = start_step_ + 1; step <= steps; ++step) {
+    timed_step(step);
+    if (options_.log.eval_every > 0 && step % options_.log.eval_every == 0 && step < steps) evaluate(step);
+    bool stop = false;
+    if (step % options_.log.every == 0) {
+      stop = read_pulses();
+      post_pulse(step);
+    }
+    if (stop || (options_.checkpoint.every > 0 && step % options_.checkpoint.every == 0 && step < steps)) {
+      stop |= read_pulses();
+      checkpoint(step);
+    }
+    if (stop && step < steps) return {.end = RunEnd::kStopped, .step = step, .summary = {}};
+  }
+
+  outer_->finish(steps);
+  for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
+  if (outer_->agrees()) compare_agreed(engine_, *outer_, *task_, "at the end");
+  read_pulses();
+  checkpoint(steps);
+  evaluate(steps);
+  return {.end = RunEnd::kFinished, .step = steps, .summary = summarise()};
+}
+
+void Worker::train_step(std::int64_t step) {
+  task_->begin_step(quant::stream_key({.seed = options_.run.seed,
+                                       .step = static_cast<std::uint64_t>(step),
+                                       .worker = static_cast<std::uint32_t>(engine_.rank())}));
+  optimizer_->zero_grad();
+  for (std::int64_t part = 0; part < options_.inner.accumulate; ++part) loss_sum_ += forward_backward();
+  outer_->reduce_gradients(step);
+  gradient_norm_ = clip_gradients(trained_, options_.inner.clip);
+  optimizer_->step(learning_rate(options_.inner, step));
+  task_->after_update();
+  outer_->after_step(step);
+  task_->after_update();
+}
+
+// One micro-batch; returns its share of the step's loss.
+double Worker::forward_backward() {
+  const Batch batch = batches_->next(options_.inner.batch / options_.inner.accumulate);
+  at::Tensor loss;
+  {
+    const PrecisionScope precision(options_.inner.precision);
+    loss = task_->loss(batch) / static_cast<double>(options_.inner.accumulate);
+  }
+  loss.backward();
+  return loss.item<double>();
+}
+
+void Worker::timed_step(std::int64_t step) {
+  const auto begin = comm::Clock::now();
+  train_step(step);
+  step_times_.push_back(seconds_since(begin));
+  step_seconds_ += step_times_.back();
+  ++steps_since_pulse_;
+  for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
+  step_fault_point(step, engine_.rank());
+}
+
+// Reads what the workers last posted, if it is still unread. True if one of them was asked, then, to stop.
+bool Worker::read_pulses() {
+  if (!pulses_.posted()) return false;
+  const auto begin = comm::Clock::now();
+  const std::vector<nlohmann::json> pulses = pulses_.read();
+  step_seconds_ += seconds_since(begin);
+  pulse_seconds_ += seconds_since(begin);
+  write_metrics(pulses);
+  return std::any_of(pulses.begin(), pulses.end(), [](const nlohmann::json& p) { return p.at("stop").get<bool>(); });
+}
+
+void Worker::post_pulse(std::int64_t step) {
+  const double seconds = seconds_since(last_pulse_);
+  const Counters now = counters();
+  pulses_.post({{"step", step},
+                {"loss", loss_sum_ / static_cast<double>(steps_since_pulse_)},
+                {"gradient_norm", gradient_norm_},
+                {"tokens_per_s", static_cast<double>(steps_since_pulse_ * tokens_per_step()) / seconds},
+                {"wire_bytes", now.wire_bytes},
+                {"wire_bits_per_s", 8 * static_cast<double>(now.wire_bytes - wire_at_last_pulse_) / seconds},
+                {"stop", context_.stop != nullptr && context_.stop->load()}});
+  loss_sum_ = 0;
+  steps_since_pulse_ = 0;
+  last_pulse_ = comm::Clock::now();
+  wire_at_last_pulse_ = now.wire_bytes;
+}
+
+void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {
+  const auto workers = static_cast<double>(pulses.size());
+  const std::int64_t step = pulses.front().at("step");
+  std::vector<double> losses;
+  double tokens_per_s = 0;
+  for (const nlohmann::json& pulse : pulses) {
+    losses.push_back(pulse.at("loss"));
+    tokens_per_s += pulse.at("tokens_per_s").get<double>();
+  }
+  train_loss_ = 0;
+  for (double loss : losses) train_loss_ += loss / workers;
+  if (!leads()) return;
+
+  nlohmann::json record = {{"step", step},
+                           {"loss", train_loss_},
+                           {"losses", losses},
+                           {"lr", learning_rate(options_.inner, step)},
+                           {"tokens", step * tokens_per_step() * engine_.size()},
+                           {"tokens_per_s", tokens_per_s}};
+  for (const char* name : {"gradient_norm", "wire_bytes", "wire_bits_per_s"})
+    record[name] = pulses.front().at(name);
+  log_->metrics(record);
+  if (log_->take_failure()) warn("the logs cannot be written (is the disk full?); the run goes on without them");
+  if (!context_.on_progress) return;
+  const double step_rate = tokens_per_s / static_cast<double>(tokens_per_step() * engine_.size());
+  context_.on_progress({.step = step,
+                        .total_steps = options_.inner.steps,
+                        .loss = train_loss_,
+                        .tokens_per_s = tokens_per_s,
+                        .wire_bits_per_s = record["wire_bits_per_s"],
+                        .seconds_left = static_cast<double>(options_.inner.steps - step) / step_rate});
+}
+
+// Cross-entropy of the agreed copy with the held-out text. Each worker takes its share of the batches; the sums are
+// added in the batches' order, so the figure does not depend on the number of workers.
+void Worker::evaluate(std::int64_t step) {
+  const std::vector<Batch> batches = batches_->held_out(options_.inner.batch);
+  nlohmann::json mine = nlohmann::json::object();
+  std::int64_t tokens = 0;
+  outer_->with_agreed([&] {
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      tokens += batches[i].targets.numel();
+      if (i % static_cast<std::size_t>(engine_.size()) == static_cast<std::size_t>(engine_.rank()))
+        mine[std::to_string(i)] = task_->evaluate(batches[i]);
+    }
+  });
+  nlohmann::json sums = nlohmann::json::object();
+  for (const nlohmann::json& part : gather_json(engine_, mine, "evaluation")) sums.update(part);
+  double total = 0;
+  for (std::size_t i = 0; i < batches.size(); ++i) total += sums.at(std::to_string(i)).get<double>();
+  const double loss = total / static_cast<double>(tokens);
+  evaluation_ = {{"eval_loss", loss},
+                 {"eval_bits_per_byte", loss / (std::log(2.0) * batches_->held_out_bytes_per_token())}};
+  nlohmann::json record = evaluation_;
+  record["step"] = step;
+  log_->metrics(record);
+}
+
+void Worker::checkpoint(std::int64_t step) {
+  std::string why;
+  if (!checkpoints_.save(step, state(step), &why))
+    warn(fmt::format("no checkpoint at step {}: {}; the run goes on, older checkpoints are kept, the next one tries "
+                     "again",
+                     step, why));
+}
+
+State Worker::state(std::int64_t step) const {
+  State state;
+  for (const TrainedTensor& t : trained_) {
+    state.tensors["live/" + t.name] = t.tensor.detach().clone();
+    state.tensors["agreed/" + t.name] = state.tensors["live/" + t.name];
+  }
+  for (const auto& [name, tensor] : outer_->agreed()) state.tensors["agreed/" + name] = tensor.detach().clone();
+  for (const auto& [name, tensor] : task_->frozen()) state.tensors["frozen/" + name] = tensor;
+  state.add("optimizer", optimizer_->state());
+  state.add("outer", outer_->state());
+  state.add("data", batches_->state());
+  state.meta["step"] = step;
+  state.meta["workers"] = engine_.size();
+  state.meta["counters"] = counters();
+  state.meta["loss_sum"] = loss_sum_;
+  state.meta["steps_since_pulse"] = steps_since_pulse_;
+  state.meta["outer_digest"] = outer_->digest();
+  describe_model(*task_, options_, state.meta);
+  return state;
+}
+
+void Worker::restore() {
+  start_step_ = newest_common_step(engine_, checkpoints_.whole_steps());
+  if (start_step_ == 0) return;
+  const State saved = checkpoints_.load(start_step_);
+  if (const int workers = saved.meta.at("workers"); workers != engine_.size())
+    throw std::invalid_argument(
+        fmt::format("the checkpoint of step {} in {} is of {} workers, this world has {}; resume with -n {}",
+                    start_step_, options_.run.dir, workers, engine_.size(), workers));
+  {
+    torch::NoGradGuard no_grad;
+    for (TrainedTensor& t : trained_) t.tensor.copy_(saved.require("live/" + t.name, t.tensor));
+    for (auto& [name, tensor] : task_->frozen()) tensor.copy_(saved.require("frozen/" + name, tensor));
+  }
+  optimizer_->load(saved.part("optimizer"));
+  outer_->load(saved.part("outer"));
+  batches_->load(saved.part("data"));
+  saved.meta.at("counters").get_to(restored_);
+  loss_sum_ = saved.meta.at("loss_sum");
+  steps_since_pulse_ = saved.meta.at("steps_since_pulse");
+}
+
+Counters Worker::counters() const {
+  const comm::ByteCounters sent = engine_.sent();
+  return {.wall_seconds = restored_.wall_seconds + seconds_since(begin_),
+          .step_seconds = restored_.step_seconds + step_seconds_,
+          .busy_seconds = restored_.busy_seconds + outer_->busy_seconds() + pulse_seconds_,
+          .wire_bytes = restored_.wire_bytes + sent.wire,
+          .control_bytes = restored_.control_bytes + sent.control};
+}
+
+nlohmann::json Worker::summarise() {
+  const Counters mine = counters();
+  const double utilization = mine.step_seconds > 0 ? 1 - mine.busy_seconds / mine.step_seconds : 1;
+  const std::vector<nlohmann::json> all =
+      gather_json(engine_, {{"utilization", utilization}, {"step_seconds", median(step_times_)}}, "summary");
+  double mean_utilization = 0, mean_step_seconds = 0;
+  for (const nlohmann::json& one : all) {
+    mean_utilization += one.at("utilization").get<double>() / static_cast<double>(all.size());
+    mean_step_seconds += one.at("step_seconds").get<double>() / static_cast<double>(all.size());
+  }
+  nlohmann::json summary = evaluation_;
+  summary["steps"] = options_.inner.steps;
+  summary["tokens"] = options_.inner.steps * tokens_per_step() * engine_.size();
+  summary["train_loss"] = train_loss_;
+  summary["wire_bytes_per_worker"] = mine.wire_bytes;
+  summary["control_bytes_per_worker"] = mine.control_bytes;
+  summary["compute_utilization"] = mean_utilization;
+  summary["workers_per_core"] = static_cast<double>(engine_.size()) / std::thread::hardware_concurrency();
+  summary["step_seconds"] = mean_step_seconds;
+  summary["wall_seconds"] = mine.wall_seconds;
+  summary["outer_digest"] = outer_->digest();
+  summary["workers"] = engine_.size();
+  summary["resumed_from"] = context_.resume ? nlohmann::json(start_step_) : nlohmann::json(nullptr);
+  if (leads()) write_file_atomically(options_.run.dir + "/summary.json", summary.dump(2) + "\n");
+  return summary;
+}
+
+void Worker::warn(const std::string& message) const {
+  if (context_.on_warning) context_.on_warning(message);
+}
+
+std::int64_t Worker::tokens_per_step() const { return options_.inner.batch * options_.data.sequence; }
+
+}  // namespace
+
+RunResult run_worker(const WorkerContext& context) { return Worker(context).run(); }
+
+}  // namespace thinwire::trainer
