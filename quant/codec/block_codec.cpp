@@ -5,8 +5,8 @@
 
 namespace thinwire::quant {
 
-BlockCodec::BlockCodec(const Format& format, std::size_t block, Rounding rounding)
-    : Codec(block, rounding), format_(format) {}
+BlockCodec::BlockCodec(const Format& format, const BlockLoops& fast, std::size_t block, Rounding rounding)
+    : Codec(block, rounding), format_(format), fast_(fast) {}
 
 std::size_t BlockCodec::scale_bytes(std::size_t n) const {
   return format_.has_scale ? sizeof(float) * ((n + block() - 1) / block()) : 0;
@@ -23,22 +23,40 @@ void BlockCodec::check_sizes(std::size_t n, std::size_t code_size) const {
                               " bytes, the code has " + std::to_string(code_size));
 }
 
+template <class Call>
+void BlockCodec::for_each_run(std::size_t n, Call call) const {
+  const std::size_t whole = fast_.encode != nullptr ? n / block() * block() : 0;
+  const std::size_t first_code = scale_bytes(n);
+  if (whole > 0) call(fast_, BlockRun{.block = block(), .num_values = whole}, 0, first_code);
+  if (whole == n) return;
+  call(format_.reference, BlockRun{.block = block(), .num_values = n - whole, .first = whole},
+       scale_bytes(whole), first_code + encoded_bytes(whole) - scale_bytes(whole));
+}
+
 void BlockCodec::encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const {
   check_sizes(values.size(), code.size());
-  const BlockRun run{.block = block(), .num_values = values.size(), .key = key, .rounding = rounding()};
-  format_.reference.encode(run, values.data(), code.data(), code.data() + scale_bytes(values.size()));
+  for_each_run(values.size(),
+               [&](const BlockLoops& loops, BlockRun run, std::size_t scales, std::size_t codes) {
+                 run.key = key;
+                 run.rounding = rounding();
+                 loops.encode(run, values.data() + run.first, code.data() + scales, code.data() + codes);
+               });
 }
 
 void BlockCodec::decode(std::span<const std::byte> code, std::span<float> values) const {
   check_sizes(values.size(), code.size());
-  const BlockRun run{.block = block(), .num_values = values.size()};
-  format_.reference.decode(run, code.data(), code.data() + scale_bytes(values.size()), values.data());
+  for_each_run(values.size(),
+               [&](const BlockLoops& loops, const BlockRun& run, std::size_t scales, std::size_t codes) {
+                 loops.decode(run, code.data() + scales, code.data() + codes, values.data() + run.first);
+               });
 }
 
 void BlockCodec::decode_add(std::span<const std::byte> code, std::span<float> sum) const {
   check_sizes(sum.size(), code.size());
-  const BlockRun run{.block = block(), .num_values = sum.size()};
-  format_.reference.decode_add(run, code.data(), code.data() + scale_bytes(sum.size()), sum.data());
+  for_each_run(sum.size(),
+               [&](const BlockLoops& loops, const BlockRun& run, std::size_t scales, std::size_t codes) {
+                 loops.decode_add(run, code.data() + scales, code.data() + codes, sum.data() + run.first);
+               });
 }
 
 void BlockCodec::slice(std::span<const std::byte> code, std::size_t n, const Range& range,

@@ -9,7 +9,9 @@ namespace thinwire::quant {
 class BlockCodec final : public Codec {
  public:
   // format must outlive the codec; those of the registry are static.
-  BlockCodec(const Format& format, std::size_t block, Rounding rounding);
+  // fast: loops for whole blocks that give the bytes of the reference, or null members to use the reference
+  // only.
+  BlockCodec(const Format& format, const BlockLoops& fast, std::size_t block, Rounding rounding);
 
   std::string_view name() const override { return format_.name; }
   std::uint8_t wire_id() const override { return format_.wire_id; }
@@ -24,7 +26,13 @@ class BlockCodec final : public Codec {
   std::size_t scale_bytes(std::size_t n) const;
   void check_sizes(std::size_t n, std::size_t code_size) const;
 
+  // call(loops, run, offset of the run's first scale, of its first code) for the whole blocks that the fast
+  // loops take, then for the rest, which is the reference's. key and rounding of the run are left open.
+  template <class Call>
+  void for_each_run(std::size_t n, Call call) const;
+
   const Format& format_;
+  BlockLoops fast_;
 };
 
 }  // namespace thinwire::quant

@@ -6,6 +6,8 @@
 // scale.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <span>
 
 namespace thinwire::quant {
@@ -31,9 +33,20 @@ struct TwoLevels {
 };
 float least_squares_scale(std::span<const float> values, const TwoLevels& levels);
 
-// The last steps, shared with the vector kernels.
-float round_scale_up(float scale);       // to 16 significant bits
-float round_scale_nearest(float scale);  // to 16 significant bits, ties to even
-float usable_scale(float scale);         // 0 if below kLeastScale or NaN
+// The steps that the vector kernels share. largest: max|x|, not yet limited.
+float exact_range_scale_of(float largest, float top);
+float range_scale_of(float largest, float top);
+
+inline constexpr std::size_t kSumLanes = 16;
+// Lanes 8, 4, 2 and 1 apart are added, in this order.
+float lane_total(std::array<float, kSumLanes> lanes);
+
+struct BlockSums {
+  std::size_t num_values = 0;
+  std::size_t num_high = 0;  // values of weight `high`
+  float weighted = 0;        // sum of weight * magnitude
+  float largest = 0;
+};
+float least_squares_scale_of(const BlockSums& sums, const TwoLevels& levels);
 
 }  // namespace thinwire::quant

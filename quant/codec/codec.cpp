@@ -11,6 +11,8 @@
 #include "quant/codec/nf4_codec.h"
 #include "quant/codec/sign_codec.h"
 #include "quant/codec/ternary_codec.h"
+#include "quant/kernel/target.h"
+#include "quant/kernel/vector_loops.h"
 
 static_assert(std::endian::native == std::endian::little, "payloads are little-endian memory images");
 
@@ -52,7 +54,9 @@ std::unique_ptr<Codec> make_codec(const CodecOptions& options) {
                                 "': block must be a positive multiple of 8, at most " +
                                 std::to_string(kMaxBlock) + "; got " + std::to_string(options.block));
   }
-  return std::make_unique<BlockCodec>(format, options.block, options.rounding);
+  const BlockLoops fast =
+      is_vector_block(options.block) ? vector_loops(format, active_target()) : BlockLoops{};
+  return std::make_unique<BlockCodec>(format, fast, options.block, options.rounding);
 }
 
 std::vector<std::string> codec_names() {

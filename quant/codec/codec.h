@@ -68,7 +68,8 @@ class Codec {
   Rounding rounding_;
 };
 
-// Throws std::invalid_argument that names the known codecs, or the block's rule.
+// Throws std::invalid_argument that names the known codecs, or the block's rule. The codec runs on the SIMD
+// target that is active now (quant/kernel/target.h); the bytes are the same on all.
 std::unique_ptr<Codec> make_codec(const CodecOptions& options);
 
 // fp32 bf16 e4m3 e5m2 int8 int4 int2 nf4 e2m1 e3m0 ternary sign

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "quant/codec/block_scale.h"
 #include "quant/codec/packing.h"
 #include "quant/codec/reference_loops.h"
 #include "quant/codec/rounding.h"
@@ -40,7 +39,7 @@ struct Int2Rule {
 
   static float scale(std::span<const float> values, Rounding rounding) {
     if (rounding == Rounding::kStochastic) return range_scale(values, 3);
-    return least_squares_scale(values, {.split = 1.25f, .low = 1, .high = 3, .cover = 0.5f});
+    return least_squares_scale(values, kInt2Levels);
   }
   static unsigned zero_code() { return 0; }
   static unsigned nearest(float y) { return to_code<2>(std::rint(position(y))); }

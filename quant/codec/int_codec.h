@@ -10,6 +10,7 @@
 // Size: 4 ceil(n/B) + ceil(bits n / 8) bytes.
 #pragma once
 
+#include "quant/codec/block_scale.h"
 #include "quant/codec/format.h"
 
 namespace thinwire::quant {
@@ -17,5 +18,8 @@ namespace thinwire::quant {
 extern const Format kInt8Format;
 extern const Format kInt4Format;
 extern const Format kInt2Format;
+
+// Of the scale that fits a block when rounding to nearest.
+inline constexpr TwoLevels kInt2Levels = {.split = 1.25f, .low = 1, .high = 3, .cover = 0.5f};
 
 }  // namespace thinwire::quant

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "quant/codec/block_scale.h"
 #include "quant/codec/packing.h"
 #include "quant/codec/reference_loops.h"
 
@@ -14,7 +13,7 @@ struct SignRule {
 
   static float scale(std::span<const float> values, Rounding rounding) {
     if (rounding == Rounding::kStochastic) return exact_range_scale(values, 1);
-    return least_squares_scale(values, {.split = 0, .low = 1, .high = 1});
+    return least_squares_scale(values, kSignLevels);
   }
   static unsigned zero_code() { return 0; }
   static unsigned nearest(float y) { return std::signbit(y); }

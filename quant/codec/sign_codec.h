@@ -9,10 +9,14 @@
 // Size: 4 ceil(n/B) + ceil(n/8) bytes.
 #pragma once
 
+#include "quant/codec/block_scale.h"
 #include "quant/codec/format.h"
 
 namespace thinwire::quant {
 
 extern const Format kSignFormat;
+
+// Of the scale that fits a block when rounding to nearest.
+inline constexpr TwoLevels kSignLevels = {.split = 0, .low = 1, .high = 1, .cover = 0};
 
 }  // namespace thinwire::quant

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "quant/codec/block_scale.h"
 #include "quant/codec/packing.h"
 #include "quant/codec/reference_loops.h"
 #include "quant/codec/rounding.h"
@@ -15,7 +14,7 @@ struct TernaryRule {
 
   static float scale(std::span<const float> values, Rounding rounding) {
     if (rounding == Rounding::kStochastic) return exact_range_scale(values, 1);
-    return least_squares_scale(values, {.split = 0.75f, .low = 0, .high = 1, .cover = 0.5f});
+    return least_squares_scale(values, kTernaryLevels);
   }
   static unsigned zero_code() { return 0; }
   static unsigned nearest(float y) { return digit(std::rint(clamp(y, -1, 1))); }

@@ -9,10 +9,14 @@
 // Size: 4 ceil(n/B) bytes, and ceil(m/5) for each block of m values.
 #pragma once
 
+#include "quant/codec/block_scale.h"
 #include "quant/codec/format.h"
 
 namespace thinwire::quant {
 
 extern const Format kTernaryFormat;
+
+// Of the scale that fits a block when rounding to nearest.
+inline constexpr TwoLevels kTernaryLevels = {.split = 0.75f, .low = 0, .high = 1, .cover = 0.5f};
 
 }  // namespace thinwire::quant

@@ -1,43 +1,38 @@
 #include "quant/kernel/target.h"
 
-#include <hwy/targets.h>
-
 #include <array>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 
+#include "quant/kernel/dispatch.h"
+
 namespace thinwire::quant {
 namespace {
 
-struct TargetEntry {
+struct NamedTarget {
   Target target;
   std::string_view name;
-  std::int64_t highway_bit;  // 0: needs nothing of the processor
 };
 
-// From the slowest to the fastest.
+// From the slowest to the fastest; a processor has either the x86 ones or NEON.
 constexpr std::array kTargets = {
-    TargetEntry{Target::kScalar, "scalar", 0},    TargetEntry{Target::kSse4, "sse4", HWY_SSE4},
-    TargetEntry{Target::kAvx2, "avx2", HWY_AVX2}, TargetEntry{Target::kAvx512, "avx512", HWY_AVX3},
-    TargetEntry{Target::kNeon, "neon", HWY_NEON},
+    NamedTarget{Target::kScalar, "scalar"}, NamedTarget{Target::kSse4, "sse4"},
+    NamedTarget{Target::kAvx2, "avx2"},     NamedTarget{Target::kAvx512, "avx512"},
+    NamedTarget{Target::kNeon, "neon"},
 };
 
 constexpr int kNotForced = -1;
 thread_local int forced_target = kNotForced;
 
-const TargetEntry& entry(Target target) {
-  return kTargets[static_cast<std::size_t>(target)];
-}
-
-bool is_compiled(const TargetEntry& candidate) {
-  return candidate.highway_bit == 0 || (HWY_TARGETS & candidate.highway_bit) != 0;
+bool is_compiled(Target target) {
+  return target == Target::kScalar || (HWY_TARGETS & highway_bit(target)) != 0;
 }
 
 [[noreturn]] void refuse(std::string_view name) {
   std::string message = "SIMD target '";
   message.append(name).append("' is unknown or not supported by this processor; it has:");
-  for (const TargetEntry& candidate : kTargets) {
+  for (const NamedTarget& candidate : kTargets) {
     if (is_supported(candidate.target)) message.append(" ").append(candidate.name);
   }
   throw std::invalid_argument(message + " (THINWIRE_SIMD)");
@@ -45,7 +40,7 @@ bool is_compiled(const TargetEntry& candidate) {
 
 Target best_target() {
   Target best = Target::kScalar;
-  for (const TargetEntry& candidate : kTargets) {
+  for (const NamedTarget& candidate : kTargets) {
     if (is_supported(candidate.target)) best = candidate.target;
   }
   return best;
@@ -60,24 +55,23 @@ Target process_target() {
 
 std::vector<Target> compiled_targets() {
   std::vector<Target> targets;
-  for (const TargetEntry& candidate : kTargets) {
-    if (is_compiled(candidate)) targets.push_back(candidate.target);
+  for (const NamedTarget& candidate : kTargets) {
+    if (is_compiled(candidate.target)) targets.push_back(candidate.target);
   }
   return targets;
 }
 
 bool is_supported(Target target) {
-  const TargetEntry& candidate = entry(target);
-  return candidate.highway_bit == 0 ||
-         (is_compiled(candidate) && (hwy::SupportedTargets() & candidate.highway_bit) != 0);
+  return target == Target::kScalar ||
+         (is_compiled(target) && (hwy::SupportedTargets() & highway_bit(target)) != 0);
 }
 
 std::string_view target_name(Target target) {
-  return entry(target).name;
+  return kTargets[static_cast<std::size_t>(target)].name;
 }
 
 Target parse_target(std::string_view name) {
-  for (const TargetEntry& candidate : kTargets) {
+  for (const NamedTarget& candidate : kTargets) {
     if (candidate.name == name && is_supported(candidate.target)) return candidate.target;
   }
   refuse(name);

@@ -1,0 +1,132 @@
+// e4m3, e5m2, e2m1 and e3m0 in vectors; the rules are those of quant/codec/minifloat_codec.cpp.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quant/kernel/minifloat_kernel.cpp"
+#include "hwy/foreach_target.h"
+// Highway asks for the headers below after foreach_target.h.
+#include <bit>
+
+#include "quant/codec/minifloat_codec.h"
+#include "quant/kernel/dispatch.h"
+#include "quant/kernel/loops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thinwire::quant::HWY_NAMESPACE {
+#if HWY_TARGET == HWY_SCALAR
+
+BlockLoops minifloat_loops(std::uint8_t) {
+  return {};
+}
+
+#else
+
+// A magnitude a in [2^E, 2^(E+1)), or below 2^(1-bias) with E = 1 - bias, lies between multiples of the step
+// 2^(E-M): a / step = q, and the code of the multiple i is i + ((E - (1 - bias)) << M), as a carry of i into
+// the next binade is a carry of the code.
+template <unsigned kExponentBits, unsigned kMantissaBits, int kBias, unsigned kMaxCode>
+struct MinifloatRule {
+  static constexpr unsigned kMagnitudeBits = kExponentBits + kMantissaBits;
+  static constexpr unsigned kBits = kMagnitudeBits + 1;
+  static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr int kLeastExponent = 1 - kBias;
+  static constexpr std::uint32_t kLeastExponentBits = static_cast<std::uint32_t>(127 + kLeastExponent) << 23;
+  static constexpr float kTop =
+      std::bit_cast<float>((((kMaxCode >> kMantissaBits) + 127u - static_cast<unsigned>(kBias)) << 23) |
+                           ((kMaxCode & ((1u << kMantissaBits) - 1)) << (23 - kMantissaBits)));
+
+  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
+    const float largest = largest_magnitude(values, n);
+    return kMantissaBits == 0 ? exact_range_scale_of(largest, kTop) : range_scale_of(largest, kTop);
+  }
+
+  static HWY_INLINE Ints nearest(Floats y) {
+    const Position p = position(y);
+    Ints magnitude = hn::Add(hn::NearestInt(p.q), p.base);
+    if constexpr (kMantissaBits == 0) {
+      // q = 1.5 has become 2, but the even code is the one below if the base is odd.
+      const auto is_tie = hn::RebindMask(kInt, hn::Eq(p.q, hn::Set(kFloat, 1.5f)));
+      magnitude = hn::Sub(magnitude, hn::IfThenElseZero(is_tie, hn::And(p.base, hn::Set(kInt, 1))));
+    }
+    return with_sign(y, magnitude);
+  }
+
+  static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
+    const Position p = position(y);
+    return with_sign(y, hn::Add(round_by_draw(p.q, unit), p.base));
+  }
+
+  static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
+    if constexpr (kBits == 4) {
+      // In units of the least magnitude, so that bytes hold them.
+      static constexpr std::int8_t kE2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+      static constexpr std::int8_t kE3m0[16] = {0, 1, 2, 4, 8, 16, 32, 64, 0, -1, -2, -4, -8, -16, -32, -64};
+      to_floats(look_up(kMantissaBits == 0 ? kE3m0 : kE2m1, unpack<4>(codes)), result);
+      if constexpr (kMantissaBits == 1) {
+        for (Floats& level : result) level = hn::Mul(level, hn::Set(kFloat, 0.5f));
+      }
+    } else {
+      const hn::Rebind<std::uint8_t, FloatTag> d;
+      for (std::size_t k = 0; k < kVectors; ++k) {
+        const auto* code = reinterpret_cast<const std::uint8_t*>(codes) + k * kLanes;
+        result[k] = level(hn::PromoteTo(kInt, hn::LoadU(d, code)));
+      }
+    }
+  }
+
+ private:
+  struct Position {
+    Floats q;
+    Ints base;
+  };
+
+  static HWY_INLINE Position position(Floats y) {
+    const Floats a = hn::Min(hn::Abs(y), hn::Set(kFloat, kTop));
+    const Ints exponent = hn::Max(hn::And(hn::BitCast(kInt, a), hn::Set(kInt, 0x7f800000)),
+                                  hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits)));
+    // 1 / step = 2^(M-E), by its exponent field.
+    const Ints inverse_step =
+        hn::Sub(hn::Set(kInt, static_cast<std::int32_t>((254u + kMantissaBits) << 23)), exponent);
+    const Ints binade = hn::Sub(exponent, hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits)));
+    return {hn::Mul(a, hn::BitCast(kFloat, inverse_step)), hn::ShiftRight<23 - kMantissaBits>(binade)};
+  }
+
+  // Ones from the sign bit of the code up, if y is negative and the magnitude not 0.
+  static HWY_INLINE Ints with_sign(Floats y, Ints magnitude) {
+    const Ints sign =
+        hn::AndNot(hn::Set(kInt, (1 << kMagnitudeBits) - 1), hn::BroadcastSignBit(hn::BitCast(kInt, y)));
+    return hn::Or(magnitude, hn::IfThenZeroElse(hn::Eq(magnitude, hn::Zero(kInt)), sign));
+  }
+
+  // The code's bits as the top of a float32 with another bias; adding +0 takes the sign off -0.
+  static HWY_INLINE Floats level(Ints code) {
+    const Ints sign = hn::ShiftLeft<31 - kMagnitudeBits>(hn::And(code, hn::Set(kInt, 1 << kMagnitudeBits)));
+    const Ints magnitude = hn::And(code, hn::Set(kInt, (1 << kMagnitudeBits) - 1));
+    const Floats rebias =
+        hn::Set(kFloat, std::bit_cast<float>(static_cast<std::uint32_t>(254 - kBias) << 23));
+    const Ints bits = hn::Or(hn::ShiftLeft<23 - kMantissaBits>(magnitude), sign);
+    return hn::Add(hn::Mul(hn::BitCast(kFloat, bits), rebias), hn::Zero(kFloat));
+  }
+};
+
+BlockLoops minifloat_loops(std::uint8_t wire_id) {
+  if (wire_id == kE4m3Format.wire_id) return loops_of<MinifloatRule<4, 3, 7, 126> >();
+  if (wire_id == kE5m2Format.wire_id) return loops_of<MinifloatRule<5, 2, 15, 123> >();
+  if (wire_id == kE2m1Format.wire_id) return loops_of<MinifloatRule<2, 1, 1, 7> >();
+  if (wire_id == kE3m0Format.wire_id) return loops_of<MinifloatRule<3, 0, 1, 7> >();
+  return {};
+}
+
+#endif
+}  // namespace thinwire::quant::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace thinwire::quant {
+
+HWY_EXPORT(minifloat_loops);
+
+BlockLoops minifloat_vector_loops(std::uint8_t wire_id, Target target) {
+  return HWY_DISPATCH_TABLE(minifloat_loops)[table_index(target)](wire_id);
+}
+
+}  // namespace thinwire::quant
+#endif

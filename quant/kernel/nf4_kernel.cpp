@@ -1,0 +1,117 @@
+// nf4 in vectors; the rules are those of quant/codec/nf4_codec.cpp.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quant/kernel/nf4_kernel.cpp"
+#include "hwy/foreach_target.h"
+// Highway asks for the headers below after foreach_target.h.
+#include <array>
+#include <bit>
+
+#include "quant/codec/nf4_codec.h"
+#include "quant/kernel/dispatch.h"
+#include "quant/kernel/loops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thinwire::quant::HWY_NAMESPACE {
+#if HWY_TARGET == HWY_SCALAR
+
+BlockLoops nf4_loops(std::uint8_t) {
+  return {};
+}
+
+#else
+
+constexpr float next_lower(float x) {
+  if (x == 0) return -0x1p-149f;
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return std::bit_cast<float>(x > 0 ? bits - 1 : bits + 1);
+}
+// The code is the number of borders strictly below y. To nearest: midway between the levels, and one
+// float32 lower where the tie goes up, to an even code. Stochastic: one float32 below the levels 1..14.
+constexpr auto kNearestBorders = [] {
+  std::array<float, 15> borders{};
+  for (std::size_t i = 0; i < borders.size(); ++i) {
+    const float middle = 0.5f * (kNf4Levels[i] + kNf4Levels[i + 1]);
+    borders[i] = i % 2 == 0 ? middle : next_lower(middle);
+  }
+  return borders;
+}();
+constexpr auto kLevelBorders = [] {
+  std::array<float, 14> borders{};
+  for (std::size_t i = 0; i < borders.size(); ++i) borders[i] = next_lower(kNf4Levels[i + 1]);
+  return borders;
+}();
+
+struct Nf4Rule {
+  static constexpr unsigned kBits = 4;
+  static constexpr std::uint8_t kZeroByte = 0x77;
+
+  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
+    return exact_range_scale_of(largest_magnitude(values, n), 1);
+  }
+  static HWY_INLINE Ints nearest(Floats y) { return count_below(kNearestBorders, clamp(y, 1)); }
+  static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
+    y = clamp(y, 1);
+    const Ints code = count_below(kLevelBorders, y);
+    const Floats level = entries(kNf4Levels.data(), code);
+    const Floats step = hn::Sub(entries(kNf4Levels.data(), hn::Add(code, hn::Set(kInt, 1))), level);
+    const auto up = hn::Lt(hn::Mul(unit, step), hn::Sub(y, level));
+    return hn::Add(code, hn::IfThenElseZero(hn::RebindMask(kInt, up), hn::Set(kInt, 1)));
+  }
+  static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
+    const GroupBytes bytes = unpack<4>(codes);
+    alignas(16) std::uint8_t memory[kVectorGroup];
+    hn::Store(bytes.low, kByte, memory);
+    hn::Store(bytes.high, kByte, memory + 16);
+    const hn::Rebind<std::uint8_t, FloatTag> d;
+    for (std::size_t k = 0; k < kVectors; ++k) {
+      result[k] = entries(kNf4Levels.data(), hn::PromoteTo(kInt, hn::LoadU(d, memory + k * kLanes)));
+    }
+  }
+
+ private:
+  // How many of the ascending borders lie strictly below y.
+  template <std::size_t kCount>
+  static HWY_INLINE Ints count_below(const std::array<float, kCount>& borders, Floats y) {
+    Ints count = hn::Zero(kInt);
+    for (const float border : borders) {
+      // A true mask is -1 in every lane.
+      count = hn::Sub(count, hn::VecFromMask(kInt, hn::RebindMask(kInt, hn::Gt(y, hn::Set(kFloat, border)))));
+    }
+    return count;
+  }
+
+  // table[index], index in 0..15.
+  static HWY_INLINE Floats entries(const float* table, Ints index) {
+#if HWY_TARGET == HWY_AVX2
+    const Ints lane = hn::And(index, hn::Set(kInt, 7));
+    const auto indices = hn::IndicesFromVec(kFloat, lane);
+    const Floats low = hn::TableLookupLanes(hn::LoadU(kFloat, table), indices);
+    const Floats high = hn::TableLookupLanes(hn::LoadU(kFloat, table + kLanes), indices);
+    return hn::IfThenElse(hn::RebindMask(kFloat, hn::Gt(index, hn::Set(kInt, 7))), high, low);
+#elif HWY_TARGET == HWY_AVX3
+    return hn::TableLookupLanes(hn::LoadU(kFloat, table), hn::IndicesFromVec(kFloat, index));
+#else
+    return hn::GatherIndex(kFloat, table, index);
+#endif
+  }
+};
+
+BlockLoops nf4_loops(std::uint8_t wire_id) {
+  return wire_id == kNf4Format.wire_id ? loops_of<Nf4Rule>() : BlockLoops{};
+}
+
+#endif
+}  // namespace thinwire::quant::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace thinwire::quant {
+
+HWY_EXPORT(nf4_loops);
+
+BlockLoops nf4_vector_loops(std::uint8_t wire_id, Target target) {
+  return HWY_DISPATCH_TABLE(nf4_loops)[table_index(target)](wire_id);
+}
+
+}  // namespace thinwire::quant
+#endif

@@ -1,0 +1,18 @@
+#include "quant/kernel/vector_loops.h"
+
+#include <array>
+
+namespace thinwire::quant {
+
+BlockLoops vector_loops(const Format& format, Target target) {
+  if (target == Target::kScalar) return {};
+  constexpr std::array kFamilies = {&int_vector_loops, &minifloat_vector_loops, &nf4_vector_loops,
+                                    &bf16_vector_loops};
+  for (const auto family : kFamilies) {
+    const BlockLoops loops = family(format.wire_id, target);
+    if (loops.encode != nullptr) return loops;
+  }
+  return {};
+}
+
+}  // namespace thinwire::quant
