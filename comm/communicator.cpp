@@ -56,6 +56,7 @@ class Communicator::Core {
   }
 
   ~Core() {
+    if (!active_.empty()) transport_->leave("its communicator was closed with exchanges under way");
     for (auto& [sequence, state] : active_) state->core = nullptr;
   }
 

@@ -1,0 +1,34 @@
+// MPI in this process, from MPI_Init_thread to MPI_Finalize, both on the thread that makes and destroys the
+// session. Where the embedding program has initialised MPI itself, a session uses it and leaves it
+// initialised.
+#pragma once
+
+#include <memory>
+
+#include "comm/transport.h"
+
+namespace thinwire::comm {
+
+class MpiSession {
+ public:
+  // Throws CommError kClosed if MPI was finalised before in this process (it starts once), or if it does not
+  // grant calls from this thread.
+  MpiSession();
+  // Finalises MPI, which waits for all ranks; not after abandon().
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  // After an error MPI_Finalize might wait for ever for a dead peer or a message that nobody takes: it is
+  // left out. The process should exit with a code other than 0; mpirun then ends the job.
+  void abandon() { owned_ = false; }
+
+ private:
+  bool owned_ = false;
+};
+
+// Joins the world of MPI_COMM_WORLD on a communicator of its own; all ranks call it. Keeps the session alive.
+// timeout_s bounds joining and leaving.
+std::unique_ptr<Transport> make_mpi_transport(std::shared_ptr<MpiSession> session, double timeout_s);
+
+}  // namespace thinwire::comm

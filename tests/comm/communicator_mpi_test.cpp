@@ -1,0 +1,91 @@
+// The communicator suite over MPI: this program runs as every rank of an mpirun. It initialises MPI itself,
+// so that each test gets a fresh transport and MPI survives the tests that break one.
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+#include <iostream>
+#include <vector>
+
+#include "comm/backend/mpi/mpi_session.h"
+#include "comm/link.h"
+#include "tests/comm/communicator_suite.h"
+#include "tests/comm/world.h"
+
+namespace thinwire::comm {
+namespace {
+
+int world_size() {
+  int size = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return size;
+}
+
+int world_rank() {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  return rank;
+}
+
+SuiteWorld mpi_world(const std::string& link) {
+  const auto session = std::make_shared<MpiSession>();
+  return {.name = "mpi, " + link, .size = world_size(), .run = [=](double timeout_s, const auto& body) {
+            auto communicator =
+                std::make_unique<Communicator>(make_mpi_transport(session, timeout_s), timeout_s);
+            communicator = shape(std::move(communicator), parse_link(link));
+            std::exception_ptr error;
+            try {
+              body(*communicator);
+            } catch (...) {
+              error = std::current_exception();
+            }
+            MPI_Barrier(MPI_COMM_WORLD);
+            communicator.reset();
+            MPI_Barrier(MPI_COMM_WORLD);
+            if (error) std::rethrow_exception(error);
+          }};
+}
+
+// Called when the tests are listed, in main, after MPI_Init.
+std::vector<SuiteWorld> worlds() {
+  return {mpi_world("unlimited"), mpi_world("1gbit/2ms")};
+}
+std::vector<SuiteWorld> worlds_with_peers() {
+  return world_size() > 1 ? worlds() : std::vector<SuiteWorld>();
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CommunicatorFaults);  // in a world of one
+INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorSuite, testing::ValuesIn(worlds()));
+INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorFaults, testing::ValuesIn(worlds_with_peers()));
+
+TEST(MpiEngine, GathersOnAThreadOfItsOwn) {
+  const auto session = std::make_shared<MpiSession>();
+  ProgressEngine engine([&] { return std::make_unique<Communicator>(make_mpi_transport(session, 60), 60); });
+  engine.start();
+  const auto all = engine.gather(bytes_of("worker " + std::to_string(engine.rank())), 64, "names");
+  for (int r = 0; r < engine.size(); ++r) EXPECT_EQ(text_of(all[r]), "worker " + std::to_string(r));
+  engine.stop();
+}
+
+// Only rank 0 tells of what went well.
+class FailuresOnly final : public testing::EmptyTestEventListener {
+  void OnTestPartResult(const testing::TestPartResult& result) override {
+    if (result.failed()) std::cerr << "rank " << world_rank() << ": " << result.summary() << std::endl;
+  }
+};
+
+}  // namespace
+}  // namespace thinwire::comm
+
+int main(int argc, char** argv) {
+  int level = MPI_THREAD_SINGLE;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &level);
+  testing::InitGoogleTest(&argc, argv);
+  if (thinwire::comm::world_rank() != 0) {
+    auto& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    listeners.Append(new thinwire::comm::FailuresOnly);
+  }
+  const int result = RUN_ALL_TESTS();
+  MPI_Finalize();
+  return result;
+}
