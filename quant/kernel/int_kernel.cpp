@@ -25,12 +25,13 @@ template <unsigned kCodeBits>
 struct IntRule {
   static constexpr unsigned kBits = kCodeBits;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kNearestDivides = true;
   static constexpr float kTop = (1 << (kBits - 1)) - 1;
 
   static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
     return range_scale_of(largest_magnitude(values, n), kTop);
   }
-  static HWY_INLINE Ints nearest(Floats y) { return hn::NearestInt(clamp(y, kTop)); }
+  static HWY_INLINE Ints nearest(Floats y) { return nearest_int(clamp(y, kTop)); }
   static HWY_INLINE Ints stochastic(Floats y, Floats unit) { return round_by_draw(clamp(y, kTop), unit); }
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
     if constexpr (kBits == 8) {
@@ -45,12 +46,13 @@ struct IntRule {
 struct Int2Rule {
   static constexpr unsigned kBits = 2;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kNearestDivides = true;
 
   static HWY_INLINE float scale(const float* values, std::size_t n, Rounding rounding) {
     if (rounding == Rounding::kStochastic) return range_scale_of(largest_magnitude(values, n), 3);
     return least_squares_scale(values, n, kInt2Levels);
   }
-  static HWY_INLINE Ints nearest(Floats y) { return hn::NearestInt(position(y)); }
+  static HWY_INLINE Ints nearest(Floats y) { return nearest_int(position(y)); }
   static HWY_INLINE Ints stochastic(Floats y, Floats unit) { return round_by_draw(position(y), unit); }
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
     static constexpr std::int8_t kLevels[16] = {1, 3, -3, -1};
@@ -67,12 +69,13 @@ struct Int2Rule {
 struct SignRule {
   static constexpr unsigned kBits = 1;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kNearestDivides = false;
 
   static HWY_INLINE float scale(const float* values, std::size_t n, Rounding rounding) {
     if (rounding == Rounding::kStochastic) return exact_range_scale_of(largest_magnitude(values, n), 1);
     return least_squares_scale(values, n, kSignLevels);
   }
-  static HWY_INLINE Ints nearest(Floats y) { return hn::ShiftRight<31>(hn::BitCast(kInt, y)); }
+  static HWY_INLINE Ints nearest(Floats x) { return hn::ShiftRight<31>(hn::BitCast(kInt, x)); }
   static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
     const Floats half = hn::Set(kFloat, 0.5f);
     const auto positive = hn::Lt(unit, hn::Add(hn::Mul(half, y), half));
@@ -85,11 +88,13 @@ struct SignRule {
 };
 
 struct TernaryRule {
+  static constexpr bool kNearestDivides = true;
+
   static HWY_INLINE float scale(const float* values, std::size_t n, Rounding rounding) {
     if (rounding == Rounding::kStochastic) return exact_range_scale_of(largest_magnitude(values, n), 1);
     return least_squares_scale(values, n, kTernaryLevels);
   }
-  static HWY_INLINE Ints nearest(Floats y) { return digit(hn::NearestInt(clamp(y, 1))); }
+  static HWY_INLINE Ints nearest(Floats y) { return digit(nearest_int(clamp(y, 1))); }
   static HWY_INLINE Ints stochastic(Floats y, Floats unit) { return digit(round_by_draw(clamp(y, 1), unit)); }
 
  private:

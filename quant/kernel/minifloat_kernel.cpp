@@ -27,6 +27,7 @@ struct MinifloatRule {
   static constexpr unsigned kMagnitudeBits = kExponentBits + kMantissaBits;
   static constexpr unsigned kBits = kMagnitudeBits + 1;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kNearestDivides = true;
   static constexpr int kLeastExponent = 1 - kBias;
   static constexpr std::uint32_t kLeastExponentBits = static_cast<std::uint32_t>(127 + kLeastExponent) << 23;
   static constexpr float kTop =
@@ -40,7 +41,7 @@ struct MinifloatRule {
 
   static HWY_INLINE Ints nearest(Floats y) {
     const Position p = position(y);
-    Ints magnitude = hn::Add(hn::NearestInt(p.q), p.base);
+    Ints magnitude = hn::Add(nearest_int(p.q), p.base);
     if constexpr (kMantissaBits == 0) {
       // q = 1.5 has become 2, but the even code is the one below if the base is odd.
       const auto is_tie = hn::RebindMask(kInt, hn::Eq(p.q, hn::Set(kFloat, 1.5f)));

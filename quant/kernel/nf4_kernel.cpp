@@ -5,6 +5,7 @@
 // Highway asks for the headers below after foreach_target.h.
 #include <array>
 #include <bit>
+#include <limits>
 
 #include "quant/codec/nf4_codec.h"
 #include "quant/kernel/dispatch.h"
@@ -36,22 +37,38 @@ constexpr auto kNearestBorders = [] {
   return borders;
 }();
 constexpr auto kLevelBorders = [] {
-  std::array<float, 14> borders{};
-  for (std::size_t i = 0; i < borders.size(); ++i) borders[i] = next_lower(kNf4Levels[i + 1]);
+  std::array<float, 15> borders{};
+  for (std::size_t i = 0; i < 14; ++i) borders[i] = next_lower(kNf4Levels[i + 1]);
+  borders[14] = std::numeric_limits<float>::infinity();
   return borders;
 }();
+
+// The borders by the steps of a binary search: of step d, those at the middle of its 2^d intervals.
+struct SearchTables {
+  float steps[4][16] = {};
+};
+constexpr SearchTables search_tables(const std::array<float, 15>& borders) {
+  SearchTables tables;
+  for (std::size_t step = 0; step < 4; ++step) {
+    for (std::size_t i = 0; i < (std::size_t{1} << step); ++i) {
+      tables.steps[step][i] = borders[(16 >> step) * i + (8 >> step) - 1];
+    }
+  }
+  return tables;
+}
 
 struct Nf4Rule {
   static constexpr unsigned kBits = 4;
   static constexpr std::uint8_t kZeroByte = 0x77;
+  static constexpr bool kNearestDivides = true;
 
   static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
     return exact_range_scale_of(largest_magnitude(values, n), 1);
   }
-  static HWY_INLINE Ints nearest(Floats y) { return count_below(kNearestBorders, clamp(y, 1)); }
+  static HWY_INLINE Ints nearest(Floats y) { return count_below<kNearestBorders>(clamp(y, 1)); }
   static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
     y = clamp(y, 1);
-    const Ints code = count_below(kLevelBorders, y);
+    const Ints code = count_below<kLevelBorders>(y);
     const Floats level = entries(kNf4Levels.data(), code);
     const Floats step = hn::Sub(entries(kNf4Levels.data(), hn::Add(code, hn::Set(kInt, 1))), level);
     const auto up = hn::Lt(hn::Mul(unit, step), hn::Sub(y, level));
@@ -70,14 +87,28 @@ struct Nf4Rule {
 
  private:
   // How many of the ascending borders lie strictly below y.
-  template <std::size_t kCount>
-  static HWY_INLINE Ints count_below(const std::array<float, kCount>& borders, Floats y) {
-    Ints count = hn::Zero(kInt);
-    for (const float border : borders) {
-      // A true mask is -1 in every lane.
-      count = hn::Sub(count, hn::VecFromMask(kInt, hn::RebindMask(kInt, hn::Gt(y, hn::Set(kFloat, border)))));
+  template <const std::array<float, 15>& kBorders>
+  static HWY_INLINE Ints count_below(Floats y) {
+    if constexpr (kLanes >= 8) {
+      static constexpr SearchTables kTables = search_tables(kBorders);
+      Ints count = is_above(y, hn::Set(kFloat, kTables.steps[0][0]));
+      for (std::size_t step = 1; step < 4; ++step) {
+        const auto entry = hn::IndicesFromVec(kFloat, count);
+        const Floats border = hn::TableLookupLanes(hn::LoadU(kFloat, kTables.steps[step]), entry);
+        count = hn::Add(hn::Add(count, count), is_above(y, border));
+      }
+      return count;
+    } else {
+      Ints count = hn::Zero(kInt);
+      for (const float border : kBorders) count = hn::Add(count, is_above(y, hn::Set(kFloat, border)));
+      return count;
     }
-    return count;
+  }
+
+  // 1 or 0.
+  static HWY_INLINE Ints is_above(Floats y, Floats border) {
+    const auto mask = hn::VecFromMask(kFloat, hn::Gt(y, border));
+    return hn::BitCast(kInt, hn::ShiftRight<31>(hn::BitCast(kUnsigned, mask)));
   }
 
   // table[index], index in 0..15.

@@ -34,10 +34,26 @@ struct SumVectors {
   HWY_INLINE SumVectors() {
     for (Floats& lane : lanes) lane = hn::Zero(kFloat);
   }
+  // lane_total of block_scale.h.
   HWY_INLINE float total() const {
-    std::array<float, kSumLanes> memory;
-    for (std::size_t k = 0; k < kCount; ++k) hn::StoreU(lanes[k], kFloat, memory.data() + k * kLanes);
-    return lane_total(memory);
+    Floats sums[kCount];
+    for (std::size_t k = 0; k < kCount; ++k) sums[k] = lanes[k];
+    for (std::size_t apart = kCount / 2; apart > 0; apart /= 2) {
+      for (std::size_t k = 0; k < apart; ++k) sums[k] = hn::Add(sums[k], sums[k + apart]);
+    }
+    return total_of_lanes(kFloat, sums[0]);
+  }
+
+ private:
+  template <class Tag>
+  static HWY_INLINE float total_of_lanes(Tag d, hn::Vec<Tag> v) {
+    if constexpr (hn::MaxLanes(d) > 4) {
+      const hn::Half<Tag> half;
+      return total_of_lanes(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+    } else {
+      const auto two = hn::Add(v, hn::Shuffle1032(v));
+      return hn::GetLane(hn::Add(two, hn::Shuffle2301(two)));
+    }
   }
 };
 
@@ -67,14 +83,16 @@ HWY_INLINE float least_squares_scale(const float* values, std::size_t n, const T
   const Floats low = hn::Set(kFloat, levels.low);
   const Floats high = hn::Set(kFloat, levels.high);
   SumVectors weighted;
+  Ints minus_num_high = hn::Zero(kInt);
   for (std::size_t i = 0; i < n; i += kSumLanes) {
     for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
       const Floats a = limited_magnitude(values + i + k * kLanes);
       const auto is_high = hn::Gt(a, split);
-      sums.num_high += hn::CountTrue(kFloat, is_high);
+      minus_num_high = hn::Add(minus_num_high, hn::VecFromMask(kInt, hn::RebindMask(kInt, is_high)));
       weighted.lanes[k] = hn::Add(weighted.lanes[k], hn::Mul(hn::IfThenElse(is_high, high, low), a));
     }
   }
+  sums.num_high = static_cast<std::size_t>(-hn::GetLane(hn::SumOfLanes(kInt, minus_num_high)));
   sums.weighted = weighted.total();
   return least_squares_scale_of(sums, levels);
 }

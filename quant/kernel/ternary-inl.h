@@ -29,18 +29,24 @@ HWY_INLINE Bytes times_3(Bytes v) {
   return hn::Add(hn::Add(v, v), v);
 }
 
+// The 16 code bytes from number j on, from the digits of a block.
+HWY_INLINE Bytes pack_digits(const TernaryBlock& block, std::size_t planes, std::size_t j) {
+  const std::uint8_t* digits = block.digits + j;
+  Bytes sum = hn::LoadU(kByte, digits + 4 * planes);
+  for (std::size_t plane = kDigitsPerByte - 1; plane-- > 0;) {
+    sum = hn::Add(times_3(sum), hn::LoadU(kByte, digits + plane * planes));
+  }
+  return sum;
+}
+
 // planes = ceil(n/5) bytes from the digits of n values; digits past n must be 0.
 HWY_INLINE void pack_planes(const TernaryBlock& block, std::size_t planes, std::byte* codes) {
-  for (std::size_t j = 0; j < planes; j += kByteLanes) {
-    const std::uint8_t* digits = block.digits + j;
-    Bytes sum = hn::LoadU(kByte, digits + 4 * planes);
-    for (std::size_t plane = kDigitsPerByte - 1; plane-- > 0;) {
-      sum = hn::Add(times_3(sum), hn::LoadU(kByte, digits + plane * planes));
-    }
-    alignas(16) std::uint8_t bytes[kByteLanes];
-    hn::Store(sum, kByte, bytes);
-    std::memcpy(codes + j, bytes, std::min(kByteLanes, planes - j));
-  }
+  auto* out = reinterpret_cast<std::uint8_t*>(codes);
+  std::size_t j = 0;
+  for (; j + kByteLanes <= planes; j += kByteLanes) hn::StoreU(pack_digits(block, planes, j), kByte, out + j);
+  alignas(16) std::uint8_t last[kByteLanes];
+  hn::Store(pack_digits(block, planes, j), kByte, last);
+  std::copy(last, last + (planes - j), out + j);
 }
 
 // v / 3 in every byte, as v * 171 / 512.
@@ -54,40 +60,63 @@ HWY_INLINE Bytes third(Bytes v) {
   return hn::BitCast(kByte, hn::Or(even_third, hn::ShiftLeft<8>(odd_third)));
 }
 
+// The digits of 16 code bytes from number j on.
+HWY_INLINE void unpack_digits(Bytes rest, std::size_t planes, std::size_t j, TernaryBlock& block) {
+  for (std::size_t plane = 0; plane < kDigitsPerByte; ++plane) {
+    const Bytes quotient = third(rest);
+    hn::StoreU(hn::Sub(rest, times_3(quotient)), kByte, block.digits + plane * planes + j);
+    rest = quotient;
+  }
+}
+
 // From the last vector of every plane to the first: what reaches past the end of a plane is written over.
 HWY_INLINE void unpack_planes(const std::byte* codes, std::size_t planes, TernaryBlock& block) {
-  for (std::size_t j = (planes - 1) / kByteLanes * kByteLanes + kByteLanes; j > 0; j -= kByteLanes) {
-    const std::size_t begin = j - kByteLanes;
-    alignas(16) std::uint8_t bytes[kByteLanes] = {};
-    std::memcpy(bytes, codes + begin, std::min(kByteLanes, planes - begin));
-    Bytes rest = hn::Load(kByte, bytes);
-    for (std::size_t plane = 0; plane < kDigitsPerByte; ++plane) {
-      const Bytes quotient = third(rest);
-      hn::StoreU(hn::Sub(rest, times_3(quotient)), kByte, block.digits + plane * planes + begin);
-      rest = quotient;
-    }
+  const auto* in = reinterpret_cast<const std::uint8_t*>(codes);
+  std::size_t j = planes / kByteLanes * kByteLanes;
+  alignas(16) std::uint8_t last[kByteLanes] = {};
+  std::copy(in + j, in + planes, last);
+  unpack_digits(hn::Load(kByte, last), planes, j, block);
+  for (; j > 0; j -= kByteLanes) {
+    unpack_digits(hn::LoadU(kByte, in + j - kByteLanes), planes, j - kByteLanes, block);
   }
+}
+
+// Packing a block's digits, or reading them, crosses the vectors in which they were written, and a load that
+// crosses recent stores waits. So each loop works on one block while the digits of the one before it settle.
+
+template <class Rule, Rounding kRounding>
+HWY_INLINE void encode_ternary_rounded(const BlockRun& run, const float* values, std::byte* scales,
+                                       std::byte* codes) {
+  const std::size_t planes = TernaryPacking::bytes(run.block);
+  TernaryBlock blocks[2] = {};
+  std::size_t current = 0;
+  for_each_scaled_block<Rule, kRounding>(run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
+    TernaryBlock& block = blocks[current];
+    if (scale > 0) {
+      const Floats divisor = hn::Set(kFloat, scale);
+      for (std::size_t i = 0; i < run.block; i += kVectorGroup) {
+        const std::size_t first = begin + i;
+        pack<8>(encode_group<Rule, kRounding>(run.key, run.first + first, values + first, divisor),
+                reinterpret_cast<std::byte*>(block.digits + i));
+      }
+    } else {
+      std::memset(block.digits, 0, run.block);
+    }
+    current = 1 - current;
+    if (begin > 0) {
+      pack_planes(blocks[current], planes, codes);
+      codes += planes;
+    }
+  });
+  pack_planes(blocks[1 - current], planes, codes);
 }
 
 template <class Rule>
 void encode_ternary_blocks(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes) {
-  const std::size_t planes = TernaryPacking::bytes(run.block);
-  TernaryBlock block{};
-  for (std::size_t begin = 0; begin < run.num_values; begin += run.block) {
-    const float scale = Rule::scale(values + begin, run.block, run.rounding);
-    std::memcpy(scales, &scale, sizeof scale);
-    const Floats divisor = hn::Set(kFloat, scale);
-    if (scale > 0) {
-      for (std::size_t i = 0; i < run.block; i += kVectorGroup) {
-        const GroupBytes digits = encode_group<Rule>(run, run.first + begin + i, values + begin + i, divisor);
-        pack<8>(digits, reinterpret_cast<std::byte*>(block.digits + i));
-      }
-      pack_planes(block, planes, codes);
-    } else {
-      std::memset(codes, 0, planes);
-    }
-    scales += sizeof scale;
-    codes += planes;
+  if (run.rounding == Rounding::kNearest) {
+    encode_ternary_rounded<Rule, Rounding::kNearest>(run, values, scales, codes);
+  } else {
+    encode_ternary_rounded<Rule, Rounding::kStochastic>(run, values, scales, codes);
   }
 }
 
@@ -96,18 +125,22 @@ void decode_ternary_blocks(const BlockRun& run, const std::byte* scales, const s
                            float* values) {
   static constexpr std::int8_t kLevels[16] = {0, 1, -1};
   const std::size_t planes = TernaryPacking::bytes(run.block);
-  TernaryBlock block;
+  TernaryBlock blocks[2];
+  std::size_t current = 0;
+  unpack_planes(codes, planes, blocks[current]);
   for (std::size_t begin = 0; begin < run.num_values; begin += run.block) {
+    codes += planes;
+    if (begin + run.block < run.num_values) unpack_planes(codes, planes, blocks[1 - current]);
     float scale;
     std::memcpy(&scale, scales, sizeof scale);
-    unpack_planes(codes, planes, block);
+    scales += sizeof scale;
     for (std::size_t i = 0; i < run.block; i += kVectorGroup) {
+      const auto* digits = reinterpret_cast<const std::byte*>(blocks[current].digits + i);
       Floats levels[kVectors];
-      to_floats(look_up(kLevels, unpack<8>(reinterpret_cast<const std::byte*>(block.digits + i))), levels);
+      to_floats(look_up(kLevels, unpack<8>(digits)), levels);
       emit<kAdd>(levels, hn::Set(kFloat, scale), values + begin + i);
     }
-    scales += sizeof scale;
-    codes += planes;
+    current = 1 - current;
   }
 }
 
