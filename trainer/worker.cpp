@@ -275,7 +275,7 @@ void Worker::evaluate(std::int64_t step) {
   std::int64_t tokens = 0;
   outer_->with_agreed([&] {
     for (std::size_t i = 0; i < batches.size(); ++i) {
-      tokens += batches[i].targets.numel();
+      tokens += (batches[i].targets >= 0).sum().item<std::int64_t>();
       if (i % static_cast<std::size_t>(engine_.size()) == static_cast<std::size_t>(engine_.rank()))
         mine[std::to_string(i)] = task_->evaluate(batches[i]);
     }

@@ -12,7 +12,7 @@ DataParallel::DataParallel(const OuterContext& context, std::vector<TrainedTenso
                   {.layout = FragmentLayout::kWhole, .codec_block = context.options.block}),
       codec_(make_wire_codec(context.options)),
       gradient_(parameters_.flat_size()),
-      exchange_(context_, *codec_, 0, gradient_.size(),
+      exchange_(context_, codec_, 0, gradient_.size(),
                 [this](std::size_t offset) { return "gradient of " + parameters_.describe(0, offset); }),
       theta_digest_(digest()) {}
 

@@ -66,7 +66,9 @@ void FlatParameters::lay_out_fragment(std::vector<TrainedTensor> members, std::s
   for (TrainedTensor& t : members) {
     if (t.group == TensorGroup::kScale && !in_scales) {
       in_scales = true;
-      offset = begin + round_up(offset - begin, codec_block);
+      const std::size_t scales = begin + round_up(offset - begin, codec_block);
+      padding_.push_back({offset, scales - offset});
+      offset = scales;
     }
     const auto size = static_cast<std::size_t>(t.tensor.numel());
     places_.push_back({std::move(t), offset});

@@ -2,7 +2,7 @@
 // fragment by fragment, so that the outer loop reads and writes parameters without copying.
 //
 // A fragment holds its matrices, then its vectors, then - from the next codec block on - its scales, each in the
-// order given. The values between vectors and scales are padding: zero, sent and counted.
+// order given. The values between vectors and scales are padding: no tensor's, sent and counted.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -46,6 +46,9 @@ class FlatParameters {
   std::span<float> values();
   std::span<const float> values() const;
 
+  // Where no tensor lies. Starts as zeros; a format without a zero moves it.
+  const std::vector<FlatRange>& padding() const { return padding_; }
+
   // Gradients in the same layout (a missing one is zero), and back.
   void copy_gradients_to(std::span<float> flat) const;
   void set_gradients_from(std::span<const float> flat);
@@ -66,6 +69,7 @@ class FlatParameters {
 
   std::vector<Place> places_;  // by offset
   std::vector<FlatRange> fragments_;
+  std::vector<FlatRange> padding_;
   std::size_t flat_size_ = 0;
   at::Tensor storage_;  // float32 [flat_size]
 };

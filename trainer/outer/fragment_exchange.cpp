@@ -34,16 +34,17 @@ void measure(std::span<const float> own, std::span<const float> mean, CommitReco
 
 }  // namespace
 
-FragmentExchange::FragmentExchange(const OuterContext& context, const quant::Codec& codec, std::uint32_t fragment,
-                                   std::size_t size, std::function<std::string(std::size_t)> describe)
+FragmentExchange::FragmentExchange(const OuterContext& context, std::shared_ptr<const quant::Codec> codec,
+                                   std::uint32_t fragment, std::size_t size,
+                                   std::function<std::string(std::size_t)> describe)
     : context_(context),
-      codec_(codec),
+      codec_(std::move(codec)),
       fragment_(fragment),
       size_(size),
       describe_(std::move(describe)),
-      leg_(comm::choose_leg(context.options.leg, context.engine->size(), codec, size)) {
+      leg_(comm::choose_leg(context.options.leg, context.engine->size(), *codec_, size)) {
   if (context.options.error_feedback)
-    error_feedback_.emplace(codec, size, static_cast<float>(context.options.decay));
+    error_feedback_.emplace(*codec_, size, static_cast<float>(context.options.decay));
 }
 
 void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest) {
@@ -57,23 +58,27 @@ void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint
                                                .worker = static_cast<std::uint32_t>(context_.engine->rank()),
                                                .fragment = fragment_,
                                                .leg = 0});
-  comm::Buffer payload(codec_.encoded_bytes(size_));
+  comm::Buffer payload(codec_->encoded_bytes(size_));
   if (error_feedback_)
     error_feedback_->encode(delta, key, payload);
   else
-    codec_.encode(delta, key, payload);
+    codec_->encode(delta, key, payload);
   sent_step_ = step;
   state_digest_ = state_digest;
   submit(std::move(payload));
 }
 
 void FragmentExchange::submit(comm::Buffer payload) {
-  mean_ = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
-                                 .fragment = fragment_,
-                                 .seed = context_.seed,
-                                 .leg = leg_,
-                                 .state_digest = state_digest_},
-                                codec_, size_, std::move(payload));
+  auto mean = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
+                                     .fragment = fragment_,
+                                     .seed = context_.seed,
+                                     .leg = leg_,
+                                     .state_digest = state_digest_},
+                                    *codec_, size_, std::move(payload));
+  // The engine may hold the mean longer than this object lives (a run that stops); the codec goes with it.
+  using Kept = std::pair<std::shared_ptr<const quant::Codec>, std::shared_ptr<comm::CodedMean>>;
+  auto kept = std::make_shared<Kept>(codec_, std::move(mean));
+  mean_ = std::shared_ptr<comm::CodedMean>(kept, kept->second.get());
   ticket_ = context_.engine->submit(mean_);
 }
 
@@ -86,14 +91,14 @@ CommitRecord FragmentExchange::receive(std::span<float> mean) {
 
   mean_->decode_mean(mean);
   std::vector<float> own(size_);
-  codec_.decode(mean_->payload(), own);
+  codec_->decode(mean_->payload(), own);
   measure(own, mean, record);
 
   record.sent_step = sent_step_;
   record.fragment = fragment_;
   record.weights.assign(static_cast<std::size_t>(context_.engine->size()), 1.0 / context_.engine->size());
   record.wire_bytes =
-      comm::mean_wire_bytes(leg_, context_.engine->size(), context_.engine->rank(), codec_, size_);
+      comm::mean_wire_bytes(leg_, context_.engine->size(), context_.engine->rank(), *codec_, size_);
   mean_.reset();
   return record;
 }
@@ -132,7 +137,7 @@ void FragmentExchange::load(const State& state) {
   }
   loaded_payload_.clear();
   if (!state.meta.contains("sent_step")) return;
-  const auto bytes = static_cast<std::int64_t>(codec_.encoded_bytes(size_));
+  const auto bytes = static_cast<std::int64_t>(codec_->encoded_bytes(size_));
   const at::Tensor payload = state.require("payload", torch::empty({bytes}, at::kByte));
   const auto* begin = static_cast<const std::byte*>(payload.const_data_ptr());
   loaded_payload_.assign(begin, begin + bytes);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,9 +18,9 @@ namespace thinwire::trainer {
 
 class FragmentExchange {
  public:
-  // codec must outlive the object. describe(offset) names a value for error messages.
-  FragmentExchange(const OuterContext& context, const quant::Codec& codec, std::uint32_t fragment, std::size_t size,
-                   std::function<std::string(std::size_t)> describe);
+  // codec: shared with what is in flight, which may outlive this object. describe(offset) names a value for error messages.
+  FragmentExchange(const OuterContext& context, std::shared_ptr<const quant::Codec> codec, std::uint32_t fragment,
+                   std::size_t size, std::function<std::string(std::size_t)> describe);
 
   bool in_flight() const { return mean_ != nullptr; }
   std::int64_t sent_step() const { return sent_step_; }
@@ -42,7 +43,7 @@ class FragmentExchange {
   void compare_digests() const;
 
   const OuterContext context_;
-  const quant::Codec& codec_;
+  const std::shared_ptr<const quant::Codec> codec_;
   const std::uint32_t fragment_;
   const std::size_t size_;
   const std::function<std::string(std::size_t)> describe_;

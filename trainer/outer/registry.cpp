@@ -33,6 +33,11 @@ std::unique_ptr<OuterLoop> make_diloco(const OuterContext& context, Travelling t
 }
 
 std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travelling travelling) {
+  if (context.options.overlap < 0 || context.options.overlap > context.options.sync_every)
+    throw std::invalid_argument(fmt::format(
+        "outer.overlap: expected 0 to outer.sync_every = {} (a fragment's period), found {}; a fragment must have "
+        "arrived before it is sent again",
+        context.options.sync_every, context.options.overlap));
   const FragmentLayout layout =
       context.options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
   return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout);
@@ -55,11 +60,6 @@ std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelli
   if (found == methods().end())
     throw std::invalid_argument(fmt::format("outer.method: expected one of {}, found \"{}\"",
                                             fmt::join(outer_methods(), ", "), context.options.method));
-  if (context.options.overlap < 0 || context.options.overlap > context.options.sync_every)
-    throw std::invalid_argument(fmt::format(
-        "outer.overlap: expected 0 to outer.sync_every = {} (a fragment's period), found {}; a fragment must have "
-        "arrived before it is sent again",
-        context.options.sync_every, context.options.overlap));
   return found->second(context, std::move(travelling));
 }
 

@@ -36,7 +36,7 @@ StreamingDiLoCo::StreamingDiLoCo(const OuterContext& context, std::vector<Traine
     fragment.range = parameters_.fragment(p);
     fragment.offset_step = static_cast<std::int64_t>(p) * context.options.sync_every / static_cast<std::int64_t>(count);
     fragment.exchange = std::make_unique<FragmentExchange>(
-        context_, *codec_, static_cast<std::uint32_t>(p), fragment.range.size,
+        context_, codec_, static_cast<std::uint32_t>(p), fragment.range.size,
         [this, p](std::size_t offset) { return parameters_.describe(p, offset); });
     fragment.digest = digest_of_fragment(fragment);
     scratch_.resize(std::max(scratch_.size(), fragment.range.size));
@@ -80,10 +80,19 @@ void StreamingDiLoCo::apply(Fragment& fragment, std::int64_t step) {
       {static_cast<float>(context_.options.lr), static_cast<float>(context_.options.momentum)}, mean,
       momentum_of(fragment), agreed_of(fragment));
   quant::merge_into_local(static_cast<float>(context_.options.alpha), agreed_of(fragment), live_of(fragment));
+  copy_agreed_padding_to_live();
   fragment.digest = digest_of_fragment(fragment);
   record.step = step;
   record.digest = fragment.digest;
   commits_.push_back(std::move(record));
+}
+
+// Padding has no tensor that a checkpoint would bring back: the live one is always the agreed one.
+void StreamingDiLoCo::copy_agreed_padding_to_live() {
+  for (const FlatRange& range : parameters_.padding()) {
+    const std::span<float> agreed = slice(agreed_, range);
+    std::copy(agreed.begin(), agreed.end(), parameters_.values().subspan(range.begin, range.size).begin());
+  }
 }
 
 void StreamingDiLoCo::with_agreed(const std::function<void()>& body) {
@@ -132,6 +141,7 @@ State StreamingDiLoCo::state() const {
 void StreamingDiLoCo::load(const State& state) {
   agreed_.copy_(state.require("agreed", agreed_));
   momentum_.copy_(state.require("momentum", momentum_));
+  copy_agreed_padding_to_live();
   std::vector<FragmentExchange*> order;
   for (std::size_t p = 0; p < fragments_.size(); ++p) {
     fragments_[p].exchange->load(state.part(fmt::format("fragment_{}", p)));

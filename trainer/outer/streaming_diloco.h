@@ -39,6 +39,7 @@ class StreamingDiLoCo final : public OuterLoop {
   bool due_to_send(const Fragment& fragment, std::int64_t step) const;
   void send(Fragment& fragment, std::int64_t step);
   void apply(Fragment& fragment, std::int64_t step);
+  void copy_agreed_padding_to_live();
   std::string digest_of_fragment(const Fragment& fragment) const;
   std::uint64_t state_digest() const;
   std::span<float> agreed_of(const Fragment& fragment);
@@ -47,7 +48,7 @@ class StreamingDiLoCo final : public OuterLoop {
 
   const OuterContext context_;
   FlatParameters parameters_;
-  std::unique_ptr<quant::Codec> codec_;
+  std::shared_ptr<const quant::Codec> codec_;  // shared with what is in flight
   at::Tensor agreed_;    // G, float32, the layout of parameters_
   at::Tensor momentum_;  // V
   std::vector<float> scratch_;  // delta, then mean, of one fragment

@@ -119,8 +119,9 @@ TEST(OuterLaws, WireBytesEqualTheFormulaPerWorkerAndPerFragment) {
         for (std::size_t p = 0; p < sizes.size(); ++p) {
           const comm::Leg leg = comm::choose_leg(options.leg, workers, *codec, sizes[p]);
           const std::uint64_t one = comm::mean_wire_bytes(leg, workers, w, *codec, sizes[p]);
-          if (leg == comm::Leg::kGather)
+          if (leg == comm::Leg::kGather) {
             EXPECT_EQ(one, static_cast<std::uint64_t>(workers - 1) * (64 + codec->encoded_bytes(sizes[p])));
+          }
           // t_p = 0, 2, 4 of a period of 6; nothing is sent at the last step.
           const std::int64_t sends = (kSteps - 1 - static_cast<std::int64_t>(p) * 2) / 6 + (p == 0 ? 0 : 1);
           std::int64_t commits = 0;

@@ -71,7 +71,9 @@ TEST(OuterLoop, MergesWithTheWeightOfTheLocalParameters) {
     worker.train(1, 6);  // fragment 0 was applied at step 6
     for (const auto& [name, agreed] : worker.loop().agreed())
       for (const TrainedTensor& t : worker.tensors())
-        if (t.name == name && t.block == 0) EXPECT_TRUE(torch::equal(agreed, t.tensor)) << name;
+        if (t.name == name && t.block == 0) {
+          EXPECT_TRUE(torch::equal(agreed, t.tensor)) << name;
+        }
   });
 }
 
