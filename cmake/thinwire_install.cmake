@@ -2,11 +2,11 @@
 # package that find_package(thinwire) reads. Folders become targets: thinwire::comm, thinwire::launch, ...
 include(CMakePackageConfigHelpers)
 
-set(folders thinwire_flags thinwire_quant thinwire_comm)
-set(header_folders quant comm)
+set(folders thinwire_flags thinwire_quant thinwire_comm thinwire_format)
+set(header_folders quant comm trainer)
 if(THINWIRE_TORCH)
   list(APPEND folders thinwire_quant_nn thinwire_trainer thinwire_launch)
-  list(APPEND header_folders trainer launch)
+  list(APPEND header_folders launch)
 endif()
 foreach(folder IN LISTS folders)
   string(REPLACE "thinwire_" "" export_name ${folder})

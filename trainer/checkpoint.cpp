@@ -233,6 +233,7 @@ std::vector<CheckpointCheck> verify_checkpoints(const std::string& run_dir) {
   std::vector<CheckpointCheck> checks;
   for (const std::int64_t step : numbers_in(checkpoints_folder(run_dir), "step-")) {
     for (const std::int64_t worker : numbers_in(step_folder(run_dir, step), "worker-")) {
+      if (!std::in_range<int>(worker)) continue;  // no worker of ours
       checks.push_back(inspect(run_dir, step, static_cast<int>(worker)).check);
     }
   }

@@ -81,6 +81,7 @@ class Worker {
   std::unique_ptr<Batches> batches_;
   std::unique_ptr<Task> task_;
   std::vector<TrainedTensor> trained_;
+  std::int64_t travelling_values_ = 0;
   std::unique_ptr<OuterLoop> outer_;
   std::unique_ptr<InnerOptimizer> optimizer_;
   CheckpointStore checkpoints_;
@@ -131,6 +132,7 @@ Worker::Worker(const WorkerContext& context)
   std::vector<TrainedTensor> travelling;
   std::copy_if(trained_.begin(), trained_.end(), std::back_inserter(travelling),
                [](const TrainedTensor& t) { return t.travels; });
+  for (const TrainedTensor& t : travelling) travelling_values_ += t.tensor.numel();
   broadcast_calibration(engine_, *task_, *batches_, options_);
   outer_ = make_outer_loop({.options = options_.outer,
                             .seed = options_.run.seed,
@@ -313,6 +315,7 @@ State Worker::state(std::int64_t step) const {
   state.add("data", batches_->state());
   state.meta["step"] = step;
   state.meta["workers"] = engine_.size();
+  state.meta["travelling_values"] = travelling_values_;
   state.meta["counters"] = counters();
   state.meta["loss_sum"] = loss_sum_;
   state.meta["steps_since_pulse"] = steps_since_pulse_;

@@ -104,7 +104,7 @@ Section quant_section() {
            {}};
   rule.read = [](Options& options, const toml::node& node, const std::string& name) {
     const toml::array* tables = node.as_array();
-    if (tables == nullptr || !tables->is_homogeneous<toml::table>()) {
+    if (tables == nullptr || (!tables->empty() && !tables->is_homogeneous<toml::table>())) {
       throw ConfigError(fmt::format("{}: {}: expected a list of tables, [[quant.rule]], found {}",
                                     place_of(node.source()), name, describe_node(node)));
     }

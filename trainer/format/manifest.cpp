@@ -60,6 +60,7 @@ Manifest from_json(const json& root) {
   Manifest manifest;
   manifest.step = root.at("step").get<std::int64_t>();
   manifest.worker = root.at("worker").get<int>();
+  if (!root.at("files").is_object()) throw std::runtime_error("expected an object as files");
   for (const auto& [name, file] : root.at("files").items()) {
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
       throw std::runtime_error(fmt::format("expected plain names of files, found '{}'", name));

@@ -122,7 +122,7 @@ class Llama final : public LanguageModel {
     register_module("blocks", blocks);
     norm_ = register_module("norm", std::make_shared<RmsNorm>(options.width));
     if (!options.tied) head_ = register_module("head", linear("head", options.width, options.vocab));
-    rotary_ = register_buffer("rotary", rotary_table(options.context, options.width / options.heads));
+    rotary_ = rotary_table(options.context, options.width / options.heads);
   }
 
   ModelOutput forward(const at::Tensor& tokens, bool want_hidden) override {
@@ -151,7 +151,7 @@ class Llama final : public LanguageModel {
   std::vector<std::shared_ptr<Block>> blocks_;
   std::shared_ptr<RmsNorm> norm_;
   std::shared_ptr<quant::Linear> head_;  // none if tied
-  at::Tensor rotary_;                    // complex64 [context, D/2]
+  at::Tensor rotary_;                    // complex64 [context, D/2]; no buffer: checkpoints need not hold it
 };
 
 void require(bool fits, const std::string& expected, const std::string& found) {

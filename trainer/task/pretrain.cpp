@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include "trainer/task/model_task.h"
+#include "trainer/task/started_model.h"
 #include "trainer/task/task_kind.h"
 
 namespace thinwire::trainer {
@@ -25,7 +26,7 @@ quant::LinearFactory float_layers(const Options&) {
 }
 
 std::unique_ptr<Task> make_pretrain_task(const Options& options) {
-  return std::make_unique<PretrainTask>(make_model(options.model, float_layers(options), options.run.seed));
+  return std::make_unique<PretrainTask>(make_started_model(options, float_layers(options)));
 }
 
 }  // namespace thinwire::trainer

@@ -8,6 +8,9 @@ namespace {
 
 constexpr std::array kTaskKinds = {
     TaskKind{"pretrain", make_pretrain_task, float_layers, float_layers},
+    TaskKind{"qat", make_qat_task, qat_layers, packed_qat_layers},
+    TaskKind{"lora", make_lora_task, lora_layers, lora_layers},
+    TaskKind{"distill", make_distill_task, distill_layers, packed_distill_layers},
 };
 
 }  // namespace

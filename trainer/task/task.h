@@ -61,9 +61,6 @@ class Task {
 
   // Cross-entropy of the model with the text: sum over tokens, no graph.
   virtual double evaluate(const Batch& batch);
-
-  // The packed model for other programs; empty if the float model is what is deployed.
-  virtual std::vector<std::pair<std::string, at::Tensor>> packed() { return {}; }
 };
 
 // options.model.vocab must be set. Starts from options.model.from where that is given, else from run.seed

@@ -22,6 +22,14 @@ const TaskKind& find_task_kind(const std::string& name);
 
 // The kinds' parts, each in the file of its kind.
 quant::LinearFactory float_layers(const Options& options);
+quant::LinearFactory qat_layers(const Options& options);
+quant::LinearFactory packed_qat_layers(const Options& options);
+quant::LinearFactory lora_layers(const Options& options);
+quant::LinearFactory distill_layers(const Options& options);
+quant::LinearFactory packed_distill_layers(const Options& options);
 std::unique_ptr<Task> make_pretrain_task(const Options& options);
+std::unique_ptr<Task> make_qat_task(const Options& options);
+std::unique_ptr<Task> make_lora_task(const Options& options);
+std::unique_ptr<Task> make_distill_task(const Options& options);
 
 }  // namespace thinwire::trainer

@@ -1,0 +1,41 @@
+// A model of ours as one file for other programs.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "launch/command/command.h"
+#include "trainer/model_file.h"
+
+namespace thinwire::launch {
+namespace {
+
+struct ExportOptions {
+  std::string model, format, out;
+};
+
+int export_to_file(const ExportOptions& options) {
+  if (!std::filesystem::exists(options.model))
+    throw UsageError(options.model + ": no such run, checkpoint or file");
+  const bool packed = options.format == "packed";
+  trainer::export_model(options.model,
+                        packed ? trainer::ExportFormat::kPacked : trainer::ExportFormat::kFloat, options.out);
+  fmt::print("{}: {} bytes\n", options.out, std::filesystem::file_size(options.out));
+  return kSuccess;
+}
+
+}  // namespace
+
+Run declare_export(const CommandLine& line) {
+  auto options = std::make_shared<ExportOptions>();
+  CLI::App& app = line.app;
+  app.add_option("model", options->model, "A run, a checkpoint or an exported file")->required();
+  app.add_option("--to", options->format,
+                 "safetensors: float32 weights; packed: low-bit layers as they are deployed")
+      ->required()
+      ->check(CLI::IsMember({"safetensors", "packed"}));
+  app.add_option("-o,--out", options->out, "The file to write")->required();
+  return [options] { return export_to_file(*options); };
+}
+
+}  // namespace thinwire::launch

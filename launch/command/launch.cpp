@@ -1,0 +1,73 @@
+// N workers of a new run, or N processes of a user's own program.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "launch/command/command.h"
+#include "launch/command/run_job.h"
+#include "launch/config/config.h"
+
+namespace thinwire::launch {
+namespace {
+
+struct LaunchOptions {
+  std::string config;
+  int workers = 1;
+  std::string backend, link, hosts;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+int launch_run(const LaunchOptions& options) {
+  std::vector<std::string> overrides = options.overrides;
+  if (!options.backend.empty()) overrides.push_back("comm.backend=" + options.backend);
+  if (!options.link.empty()) overrides.push_back("comm.link=" + options.link);
+  const Job job{
+      .options = load_config(options.config, overrides), .workers = options.workers, .hosts = options.hosts};
+  refuse_used_folder(job.options.run.dir);
+  return run_job(job, options.json);
+}
+
+int launch_program(const LaunchOptions& options, const std::vector<std::string>& command) {
+  if (command.empty()) throw UsageError("nothing to start: expected a config file, or -- and a program");
+  if (!options.overrides.empty() || options.json) {
+    throw UsageError(
+        "--set and --json belong to a config file; a program of your own takes what stands after --");
+  }
+  const Launcher& launcher = find_launcher(options.backend.empty() ? "mpi" : options.backend);
+  if (launcher.run_program == nullptr) {
+    throw UsageError(fmt::format(
+        "--backend {} starts no processes; use --backend mpi for a program of your own", launcher.name));
+  }
+  ProgramJob job;
+  job.command = command;
+  job.workers = options.workers;
+  job.hosts = options.hosts;
+  if (!options.link.empty()) job.comm.link = options.link;
+  launcher.run_program(job);
+  return kSuccess;
+}
+
+}  // namespace
+
+Run declare_launch(const CommandLine& line) {
+  auto options = std::make_shared<LaunchOptions>();
+  CLI::App& app = line.app;
+  app.add_option("config", options->config, "The config file (see docs/config.md)");
+  app.add_option("-n,--workers", options->workers, "Workers")->required()->check(CLI::PositiveNumber);
+  app.add_option("--backend", options->backend, "threads or mpi; short for --set comm.backend=...");
+  app.add_option("--link", options->link, "Simulated link, 20mbit/40ms; short for --set comm.link=...");
+  app.add_option("--hosts", options->hosts,
+                 "A hostfile of Open MPI; program, data and paths alike on every host")
+      ->check(CLI::ExistingFile);
+  app.add_option("--set", options->overrides, "section.key=value, over the file")->allow_extra_args(false);
+  app.add_flag("--json", options->json, "The summary as JSON on standard output");
+  return [options, &after_dashes = line.after_dashes] {
+    if (!options->config.empty() && !after_dashes.empty()) {
+      throw UsageError("expected a config file or a program after --, found both");
+    }
+    return options->config.empty() ? launch_program(*options, after_dashes) : launch_run(*options);
+  };
+}
+
+}  // namespace thinwire::launch

@@ -1,0 +1,37 @@
+#include "launch/command/command.h"
+
+namespace thinwire::launch {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> all = {
+      {"train", "Train as one worker in this process",
+       "thinwire train examples/pretrain.toml --set inner.steps=20", declare_train},
+      {"launch", "Start a run with N workers, or N processes of your own program",
+       "thinwire launch examples/pretrain.toml -n 4 --link 20mbit/40ms\n  thinwire launch -n 4 -- "
+       "./my_program args",
+       declare_launch, true},
+      {"resume", "Go on from the newest whole checkpoint of a run", "thinwire resume runs/wordnet",
+       declare_resume},
+      {"eval", "Loss, perplexity and bits per byte of a model", "thinwire eval runs/wordnet --data other.txt",
+       declare_eval},
+      {"generate", "Text from a model", "thinwire generate runs/wordnet --prompt \"a small\" --one-line",
+       declare_generate},
+      {"export", "Write a model to one file for other programs",
+       "thinwire export runs/wordnet --to safetensors -o wordnet.safetensors", declare_export},
+      {"inspect", "Say what a file or a run holds",
+       "thinwire inspect runs/wordnet/checkpoints/step-600/worker-0", declare_inspect},
+      {"verify", "Say which checkpoints of a run are whole", "thinwire verify runs/wordnet", declare_verify},
+      {"bench",
+       "Measure speed beside the machine's limits and other programs",
+       "thinwire bench train --peers",
+       nullptr,
+       false,
+       {{"train", "Training speed of one worker at three sizes",
+         "thinwire bench train --peers --python build/venv/bin/python", declare_bench_train},
+        {"codec", "Encode and decode speed of every codec", "thinwire bench codec --codec e3m0 int4",
+         declare_bench_codec}}},
+  };
+  return all;
+}
+
+}  // namespace thinwire::launch

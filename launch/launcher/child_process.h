@@ -1,0 +1,48 @@
+// A child process with its output read line by line. It leads a process group of its own, so a Ctrl-C at the
+// terminal reaches it only through us; if this process dies, it gets SIGTERM.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace thinwire::launch {
+
+enum class Stream { kOut, kError };
+
+class ChildProcess {
+ public:
+  using OnLine = std::function<void(Stream, std::string_view)>;  // without the line's end
+
+  // command[0] is looked up in PATH. environment: "NAME=value" entries over this process's own.
+  // Throws std::runtime_error that says what could not be started.
+  ChildProcess(const std::vector<std::string>& command, const std::vector<std::string>& environment);
+  // Kills the group if it still runs.
+  ~ChildProcess();
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+
+  // Waits for output up to `limit` and hands over complete lines. False once both streams have ended.
+  bool read_lines(std::chrono::milliseconds limit, const OnLine& on_line);
+
+  void signal(int number) const;        // to the child
+  void signal_group(int number) const;  // to it and what it started in its group
+  int wait();                           // its status, as of waitpid
+
+ private:
+  struct Pipe {
+    int fd = -1;
+    std::string partial;  // the line under way
+  };
+  void drain(Pipe& pipe, Stream stream, const OnLine& on_line);
+
+  pid_t pid_ = -1;
+  bool reaped_ = false;
+  Pipe pipes_[2];
+};
+
+}  // namespace thinwire::launch

@@ -1,0 +1,47 @@
+// Open MPI's mpirun: the command line that starts a world, and what it says when a process dies.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace thinwire::launch {
+
+struct MpiWorld {
+  int workers = 1;
+  std::string hosts;                   // a hostfile; empty: this machine
+  bool tag_output = true;              // each line of a process carries its rank
+  std::vector<std::string> forwarded;  // names of environment variables that every process gets
+};
+
+// mpirun with its options, up to the program to start.
+std::vector<std::string> mpirun_command(const MpiWorld& world, bool is_root);
+
+// A line of --tag-output: "[1,2]<stderr>:text".
+struct TaggedLine {
+  int rank = 0;
+  std::string_view text;
+};
+std::optional<TaggedLine> parse_tagged(std::string_view line);
+
+// How the first process to die ended, in mpirun's words.
+struct Death {
+  int rank = -1;
+  std::string host;  // empty: not said
+  int signal = 0;
+  int exit_code = 0;
+};
+
+// Collects mpirun's own lines; its report of a death spans several.
+class DeathNotice {
+ public:
+  void read(std::string_view line);
+  const std::optional<Death>& death() const { return death_; }
+
+ private:
+  int exited_rank_ = -1;  // named, exit code to come
+  std::optional<Death> death_;
+};
+
+}  // namespace thinwire::launch

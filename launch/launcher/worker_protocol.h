@@ -1,0 +1,42 @@
+// What a worker process tells its launcher: one JSON object a line on its standard output.
+//   {"hello": {"host": "...", "pid": 7}}          first of all
+//   {"progress": {...}}                           worker 0
+//   {"warning": "..."}
+//   {"error": "...", "code": 1}                   last words before a failure's exit
+//   {"end": "finished", "step": 600, "summary": {...}}   worker 0, last words
+// The job comes to the worker in the environment variable THINWIRE_JOB, so that a worker on another machine
+// needs no file of this one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "launch/launcher/launcher.h"
+
+namespace thinwire::launch {
+
+constexpr const char* kJobVariable = "THINWIRE_JOB";
+
+std::string job_to_text(const Job& job);
+// workers and hosts are not in it. Throws std::runtime_error for text that job_to_text did not make.
+Job job_from_text(const std::string& text);
+
+std::string hello_line();
+std::string progress_line(const trainer::Progress& progress);
+std::string warning_line(const std::string& text);
+std::string error_line(const std::string& text, int exit_code);
+std::string end_line(const trainer::RunResult& result);
+
+// One of the lines above, or a foreign one (all members empty).
+struct WorkerMessage {
+  std::optional<std::string> host;
+  std::optional<trainer::Progress> progress;
+  std::optional<std::string> warning;
+  std::optional<std::string> error;
+  int exit_code = 0;  // beside an error
+  std::optional<trainer::RunResult> end;
+};
+WorkerMessage parse_worker_line(std::string_view line);
+
+}  // namespace thinwire::launch

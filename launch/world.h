@@ -1,0 +1,31 @@
+// How this process finds the others of its world.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comm/progress_engine.h"
+
+namespace thinwire::launch {
+
+struct WorldOptions {
+  std::string backend;  // empty: a world of one
+  std::string link = "unlimited";
+  double timeout_s = 60;
+};
+
+// The backend of what started this process: "mpi" under mpirun, "" if nothing did.
+std::string surrounding_backend();
+// This process's rank in the world that mpirun started; 0 if nothing did. Known before any backend is joined.
+int surrounding_rank();
+
+// A started engine over this process's communicator, behind the link.
+std::unique_ptr<comm::ProgressEngine> join_world(const WorldOptions& options);
+
+// A started engine over the communicator that `make` gives, behind the link. Call it for all ranks of a world
+// at once: starting may wait for the others.
+std::unique_ptr<comm::ProgressEngine> start_engine(std::function<std::unique_ptr<comm::Communicator>()> make,
+                                                   const std::string& link);
+
+}  // namespace thinwire::launch

@@ -1,0 +1,56 @@
+#include "trainer/evaluate.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace thinwire::trainer {
+namespace {
+
+Batch window(const std::vector<std::int32_t>& tokens, std::int64_t begin, std::int64_t length) {
+  Batch batch{at::empty({1, length}, at::kLong), at::empty({1, length}, at::kLong)};
+  const auto first = tokens.begin() + begin;
+  std::copy(first, first + length, batch.tokens.data_ptr<std::int64_t>());
+  std::copy(first + 1, first + length + 1, batch.targets.data_ptr<std::int64_t>());
+  return batch;
+}
+
+}  // namespace
+
+EvaluationText whole_text(const std::vector<Source>& sources, const Tokenizer& tokenizer,
+                          std::int64_t length) {
+  EvaluationText text;
+  std::size_t num_bytes = 0, num_tokens = 0;
+  for (const Source& source : sources) {
+    const std::vector<std::int32_t> tokens = tokenizer.encode(source.text);
+    const auto targets = static_cast<std::int64_t>(tokens.size()) - 1;
+    for (std::int64_t begin = 0; begin < targets; begin += length) {
+      text.batches.push_back(window(tokens, begin, std::min(length, targets - begin)));
+    }
+    num_bytes += source.text.size();
+    num_tokens += tokens.size();
+  }
+  if (text.batches.empty())
+    throw std::runtime_error("evaluation needs a source of at least two tokens, found none");
+  text.bytes_per_token = static_cast<double>(num_bytes) / static_cast<double>(num_tokens);
+  return text;
+}
+
+Evaluation evaluate(LanguageModel& model, const EvaluationText& text) {
+  const torch::NoGradGuard no_grad;
+  Evaluation evaluation;
+  double sum = 0;
+  for (const Batch& batch : text.batches) {
+    const at::Tensor logits = model.forward(batch.tokens).logits.flatten(0, -2).to(at::kFloat);
+    sum += at::cross_entropy_loss(logits, batch.targets.flatten(), {}, at::Reduction::Sum).item<double>();
+    evaluation.tokens += batch.targets.numel();
+  }
+  evaluation.loss = sum / static_cast<double>(evaluation.tokens);
+  evaluation.perplexity = std::exp(evaluation.loss);
+  evaluation.bits_per_byte = evaluation.loss / (std::log(2.0) * text.bytes_per_token);
+  return evaluation;
+}
+
+}  // namespace thinwire::trainer

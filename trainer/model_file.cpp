@@ -1,0 +1,201 @@
+#include "trainer/model_file.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <stdexcept>
+#include <tuple>
+
+#include "quant/nn/low_bit_linear.h"
+#include "trainer/checkpoint.h"
+#include "trainer/model_tensors.h"
+#include "trainer/options_json.h"
+#include "trainer/task/task_kind.h"
+
+namespace thinwire::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// In exported files.
+constexpr char kDescription[] = "thinwire";       // metadata: the description as JSON
+constexpr char kTokenizerTensor[] = "tokenizer";  // uint8: Tokenizer::to_bytes()
+
+// What a path holds, before there is a model.
+struct StoredModel {
+  std::string path;
+  Options options;
+  bool packed = false;
+  NamedTensors tensors;
+  std::string tokenizer;
+};
+
+// A run, and which of its checkpoints; without a value, any.
+struct CheckpointPath {
+  fs::path run;
+  std::optional<std::int64_t> step;
+  std::optional<int> worker;
+};
+
+// The number in names such as "step-200".
+std::optional<std::int64_t> number_after(const std::string& prefix, const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  const std::string digits = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+  if (digits.empty() || digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), ::isdigit))
+    return {};
+  return std::stoll(digits);
+}
+
+CheckpointPath parse_checkpoint_path(const std::string& path) {
+  fs::path folder = fs::absolute(path).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  CheckpointPath found{.run = folder, .step = {}, .worker = {}};
+  if (const auto worker = number_after("worker-", folder)) {
+    found.worker = static_cast<int>(*worker);
+    folder = folder.parent_path();
+  }
+  if (const auto step = number_after("step-", folder)) {
+    found.step = step;
+    found.run = folder.parent_path().parent_path();
+  }
+  return found;
+}
+
+// The newest whole checkpoint that fits, of the lowest worker.
+CheckpointCheck choose_checkpoint(const std::string& path, const CheckpointPath& wanted) {
+  std::vector<CheckpointCheck> fitting = verify_checkpoints(wanted.run.string());
+  std::erase_if(fitting, [&](const CheckpointCheck& check) {
+    return wanted.step.value_or(check.step) != check.step ||
+           wanted.worker.value_or(check.worker) != check.worker;
+  });
+  std::string problem = "there is none";
+  for (const CheckpointCheck& check : fitting) {
+    if (!check.problems.empty()) problem = check.problems.front().file + ": " + check.problems.front().what;
+  }
+  std::erase_if(fitting, [](const CheckpointCheck& check) { return !check.whole; });
+  if (fitting.empty())
+    throw std::runtime_error(
+        fmt::format("{}: expected a run or checkpoint with a whole checkpoint; {}", path, problem));
+  return *std::max_element(fitting.begin(), fitting.end(),
+                           [](const CheckpointCheck& a, const CheckpointCheck& b) {
+                             return std::make_tuple(a.step, -a.worker) < std::make_tuple(b.step, -b.worker);
+                           });
+}
+
+// Sets what a model's layers follow from.
+void read_description(const nlohmann::json& description, StoredModel& stored) {
+  try {
+    stored.options = described_options(description);
+    stored.packed = description.value("packed", false);
+  } catch (const nlohmann::json::exception& error) {
+    throw std::runtime_error(stored.path + ": the description of the model cannot be used: " + error.what());
+  }
+}
+
+StoredModel read_checkpoint(const std::string& path) {
+  const CheckpointPath wanted = parse_checkpoint_path(path);
+  const CheckpointCheck chosen = choose_checkpoint(path, wanted);
+  const State state = CheckpointStore(wanted.run.string(), chosen.worker, /*keep=*/1).load(chosen.step);
+  StoredModel stored{.path = path};
+  read_description(state.meta, stored);
+  stored.tensors = state.part("agreed").tensors;
+  stored.tensors.merge(state.part("frozen").tensors);
+  std::ifstream file(wanted.run / "tokenizer", std::ios::binary);
+  stored.tokenizer.assign(std::istreambuf_iterator<char>(file), {});
+  return stored;
+}
+
+StoredModel read_exported(const std::string& path) {
+  SafetensorsFile file = read_safetensors(path);
+  const auto text = file.metadata.find(kDescription);
+  if (text == file.metadata.end())
+    throw std::runtime_error(
+        path +
+        ": expected a model exported by thinwire (metadata 'thinwire'), found a safetensors "
+        "file of another program; such files cannot be opened yet");
+  const nlohmann::json description = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
+  StoredModel stored{.path = path};
+  read_description(description, stored);
+  if (const auto bytes = file.tensors.extract(kTokenizerTensor)) {
+    const at::Tensor tokenizer = bytes.mapped().contiguous();
+    stored.tokenizer.assign(static_cast<const char*>(tokenizer.const_data_ptr()), tokenizer.nbytes());
+  }
+  stored.tensors = std::move(file.tensors);
+  return stored;
+}
+
+StoredModel read_model(const std::string& path) {
+  if (fs::is_regular_file(path)) return read_exported(path);
+  if (fs::is_directory(path)) return read_checkpoint(path);
+  throw std::runtime_error(path + ": expected a run, a checkpoint or an exported model, found nothing there");
+}
+
+LoadedModel build(StoredModel stored) {
+  const TaskKind& kind = find_task_kind(stored.options.task.kind);
+  const auto layers = stored.packed ? kind.packed_layers : kind.layers;
+  LoadedModel loaded{.model = make_model(stored.options.model, layers(stored.options), /*seed=*/0),
+                     .options = std::move(stored.options),
+                     .tokenizer = std::move(stored.tokenizer)};
+  set_model_tensors(*loaded.model, stored.tensors, stored.path);
+  loaded.model->eval();
+  for (at::Tensor& parameter : loaded.model->parameters()) parameter.requires_grad_(false);
+  return loaded;
+}
+
+at::Tensor bytes_tensor(const std::string& bytes) {
+  const at::Tensor tensor = at::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
+  std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::string& path) {
+  return build(read_model(path));
+}
+
+void export_model(const std::string& from, ExportFormat format, const std::string& path) {
+  LoadedModel source = load_model(from);
+  if (format == ExportFormat::kPacked && layers_of<quant::LowBitLinear>(*source.model).empty())
+    throw std::runtime_error(from + ": expected a model with low-bit layers to pack, found task '" +
+                             source.options.task.kind +
+                             "', which is deployed in float; export it to safetensors");
+  SafetensorsFile file;
+  nlohmann::json description;
+  if (format == ExportFormat::kFloat) {
+    file.tensors = float_weights(*source.model, FloatWeights::kEffective);
+    source.options.task.kind = "pretrain";
+  } else {
+    file.tensors = packed_tensors(*source.model);
+    description["packed"] = true;
+  }
+  describe_options(source.options, description);
+  file.metadata[kDescription] = description.dump();
+  if (!source.tokenizer.empty()) file.tensors[kTokenizerTensor] = bytes_tensor(source.tokenizer);
+  const std::string beside = path + ".tmp";
+  write_safetensors(beside, file);
+  fs::rename(beside, path);
+}
+
+std::string inherited_tokenizer(const Options& options) {
+  std::string tokenizer, owner;
+  for (const std::string& path : {options.model.from, options.task.teacher}) {
+    if (path.empty()) continue;
+    const std::string found = read_model(path).tokenizer;
+    if (found.empty()) throw std::runtime_error(path + ": expected a tokenizer beside the model, found none");
+    if (!tokenizer.empty() && found != tokenizer)
+      throw std::runtime_error(
+          fmt::format("the tokenizers of {} and {} differ; expected one for both", owner, path));
+    tokenizer = found;
+    owner = path;
+  }
+  return tokenizer;
+}
+
+}  // namespace thinwire::trainer
