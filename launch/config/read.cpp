@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "launch/config/config.h"
@@ -141,11 +142,11 @@ trainer::Options load_config(const std::string& path, const std::vector<std::str
     throw ConfigError(path + ": expected a TOML file, found a folder (to go on with a run: thinwire resume)");
   }
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file) {
     throw ConfigError(path + ": cannot be read; expected a TOML config file, see docs/config.md");
   }
-  return parse_config(text.str(), path, overrides);
+  return parse_config(text, path, overrides);
 }
 
 }  // namespace thinwire::launch

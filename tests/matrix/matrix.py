@@ -115,14 +115,18 @@ class Matrix:
     def task_settings(self, task):
         settings = self.settings(task__kind=task)
         settings.update(CODECS["e3m0+ef"])
+        if task == "qat":
+            settings["quant.rule"] = '[{match = "blocks", weights = "int4", activations = "int8"}]'
         if task == "lora":
-            settings.update({"model.from": self.prepare_teacher(), "outer.fragments": "2"})
+            settings["model.from"] = self.prepare_teacher()
         if task == "distill":
             settings["task.teacher"] = self.prepare_teacher()
         return settings
 
 
 def toml(value):
+    if value.startswith("["):
+        return value
     return value if value in ("true", "false") or value.replace(".", "").replace("e-", "").isdigit() else f'"{value}"'
 
 
