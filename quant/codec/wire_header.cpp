@@ -128,4 +128,20 @@ WireMessage read_message(std::span<const std::byte> message, const WireInfo& exp
   return {.payload = payload, .state_digest = packed.state_digest};
 }
 
+WireInfo inspect_message(std::span<const std::byte> message) {
+  PackedHeader packed{};
+  if (message.size() >= sizeof packed) std::memcpy(&packed, message.data(), sizeof packed);
+  WireInfo info{.codec = packed.codec,
+                .rounding = static_cast<Rounding>(packed.rounding),
+                .leg = packed.leg,
+                .block = packed.block,
+                .fragment = packed.fragment,
+                .worker = packed.worker,
+                .step = packed.step,
+                .num_values = packed.num_values,
+                .payload_bytes = packed.payload_bytes};
+  info.state_digest = read_message(message, info).state_digest;
+  return info;
+}
+
 }  // namespace thinwire::quant

@@ -59,4 +59,7 @@ struct WireMessage {
 // (the length first where there is no whole header).
 WireMessage read_message(std::span<const std::byte> message, const WireInfo& expected);
 
+// What a whole message says of itself, for inspection; refused as by read_message, checksum included.
+WireInfo inspect_message(std::span<const std::byte> message);
+
 }  // namespace thinwire::quant

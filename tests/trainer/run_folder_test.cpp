@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <optional>
 
@@ -41,6 +43,29 @@ TEST(RunFolder, ALinkToARunIsThatRun) {
   write_bytes(folder / "run/config.toml", "");
   fs::create_symlink(folder / "run", folder / "link");
   EXPECT_TRUE(holds_run(folder / "link"));
+}
+
+TEST(RunFolder, AFolderThatMayNotBeEnteredIsNamed) {
+  TemporaryFolder folder;
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 && ::seteuid(65534) != 0) ::_exit(98);
+    const auto named = [&](const std::string& message) {
+      return message.find(folder.path()) != std::string::npos &&
+             message.find("Permission denied") != std::string::npos;
+    };
+    if (!named(message_of([&] { holds_run(folder.path()); }))) ::_exit(1);
+    if (!named(message_of([&] { RunLock lock(folder.path()); }))) ::_exit(2);
+    if (!named(message_of([&] { JsonLines log(folder / "a.jsonl", 1); }))) ::_exit(3);
+    if (!named(message_of([&] { write_file_atomically(folder / "a", "x"); }))) ::_exit(4);
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(::chmod(folder.path().c_str(), 0700), 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(RunFolder, ASecondLockIsRefusedAndNamesTheOwner) {
