@@ -16,13 +16,10 @@ die() { echo "demo: $*" >&2; exit 1; }
 # Steps logged so far.
 logged_step() { { tail -n 1 "$run/metrics.jsonl" 2>/dev/null || true; } | sed -n 's/.*"step":\([0-9]*\).*/\1/p'; }
 
-# All processes below the given one, deepest last.
-descendants() {
-  local child
-  for child in $(pgrep -P "$1"); do
-    echo "$child"
-    descendants "$child"
-  done
+# The worker processes: children of mpirun, which is the launcher's child.
+worker_processes() {
+  local starter
+  for starter in $(pgrep -P "$1"); do pgrep -P "$starter"; done
 }
 
 examples/wordnet_glosses.sh build/data/wordnet
@@ -37,7 +34,7 @@ until [ "$(logged_step || true)" -ge $((steps / 2)) ] 2>/dev/null; do
   sleep 0.5
 done
 # shellcheck disable=SC2046  # one word per process is meant
-kill -KILL $(descendants $launcher)
+kill -KILL $(worker_processes $launcher)
 if wait $launcher; then die "the launcher did not notice that its workers were killed"; fi
 
 echo "== resumed from the newest checkpoint"
@@ -68,5 +65,5 @@ PY
 
 echo "== three glosses"
 for prompt in "a small" "the act of" "of or relating to"; do
-  "$thinwire" generate $run --prompt "$prompt" --tokens 24 --seed 1
+  "$thinwire" generate $run --prompt "$prompt" --one-line --max-tokens 40 --temperature 0.7 --seed 1
 done

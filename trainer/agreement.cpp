@@ -112,12 +112,21 @@ void compare_agreed(comm::ProgressEngine& engine, OuterLoop& outer, Task& task, 
 }
 
 std::int64_t newest_common_step(comm::ProgressEngine& engine, const std::vector<std::int64_t>& whole_steps) {
-  std::set<std::int64_t> common(whole_steps.begin(), whole_steps.end());
-  for (const nlohmann::json& steps : gather_json(engine, whole_steps, "whole checkpoints")) {
-    const auto theirs = steps.get<std::set<std::int64_t>>();
-    std::erase_if(common, [&](std::int64_t step) { return !theirs.contains(step); });
+  const std::vector<nlohmann::json> all = gather_json(engine, whole_steps, "whole checkpoints");
+  auto common = all.front().get<std::set<std::int64_t>>();
+  std::string found;
+  std::size_t most = 0;
+  for (std::size_t worker = 0; worker < all.size(); ++worker) {
+    const auto steps = all[worker].get<std::set<std::int64_t>>();
+    std::erase_if(common, [&](std::int64_t step) { return !steps.contains(step); });
+    most = std::max(most, steps.size());
+    found += fmt::format("; worker {}: {}", worker, all[worker].dump());
   }
-  return common.empty() ? 0 : *common.rbegin();
+  if (!common.empty()) return *common.rbegin();
+  if (most <= 1) return 0;  // at most killed while the first one was written
+  throw std::runtime_error("no step at which every worker has a whole checkpoint (was the run of another number of "
+                           "workers, or is a worker's folder missing?)" +
+                           found);
 }
 
 }  // namespace thinwire::trainer

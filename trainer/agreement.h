@@ -35,7 +35,8 @@ void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& ba
 // the task's frozen tensors, or the outer momentum. when: "at the start" or "at the end", for the message.
 void compare_agreed(comm::ProgressEngine& engine, OuterLoop& outer, Task& task, const std::string& when);
 
-// The newest step at which every worker has a whole checkpoint; 0 if there is none.
+// The newest step at which every worker has a whole checkpoint; 0 if there is none because no worker has more
+// than its first. Throws std::runtime_error that lists each worker's steps if there are more but none in common.
 std::int64_t newest_common_step(comm::ProgressEngine& engine, const std::vector<std::int64_t>& whole_steps);
 
 }  // namespace thinwire::trainer

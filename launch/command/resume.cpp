@@ -48,7 +48,7 @@ Run declare_resume(const CommandLine& line) {
   auto options = std::make_shared<ResumeOptions>();
   CLI::App& app = line.app;
   app.add_option("run", options->run, "The run's folder")->required();
-  app.add_option("-n,--workers", options->workers, "Workers; as at the start if not given")
+  app.add_option("-n,--workers", options->workers, "Workers, as many as at the start")
       ->check(CLI::PositiveNumber);
   app.add_option("--hosts", options->hosts, "A hostfile of Open MPI; as at the start if not given")
       ->check(CLI::ExistingFile);
@@ -61,10 +61,12 @@ Run declare_resume(const CommandLine& line) {
             .workers = options->workers,
             .resume = true,
             .hosts = options->hosts};
-    if (job.workers == 0 || job.hosts.empty()) {
-      const LaunchRecord record = read_launch_record(options->run);
-      if (job.workers == 0) job.workers = record.workers;
-      if (job.hosts.empty()) job.hosts = record.hosts;
+    const LaunchRecord record = read_launch_record(options->run);
+    if (job.workers == 0) job.workers = record.workers;
+    if (job.hosts.empty()) job.hosts = record.hosts;
+    if (job.workers != record.workers) {
+      throw UsageError(fmt::format("{} is a run of {} workers, {} were asked for; resume with -n {}", options->run,
+                                   record.workers, job.workers, record.workers));
     }
     return run_job(job, options->json);
   };
