@@ -19,7 +19,9 @@ namespace {
 constexpr std::size_t kMaxRecordBytes = 16u << 20;
 constexpr std::size_t kMaxTokenizerBytes = 64u << 20;
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 std::string text_of(const comm::Buffer& buffer) {
   return {reinterpret_cast<const char*>(buffer.data()), buffer.size()};
@@ -35,8 +37,9 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 std::string digest_of_tensor(const at::Tensor& tensor) {
   const at::Tensor whole = tensor.detach().contiguous();
-  return fmt::format("{:016x}", short_digest_of({std::string(static_cast<const char*>(whole.const_data_ptr()),
-                                                             whole.nbytes())}));
+  return fmt::format(
+      "{:016x}",
+      short_digest_of({std::string(static_cast<const char*>(whole.const_data_ptr()), whole.nbytes())}));
 }
 
 }  // namespace
@@ -56,9 +59,10 @@ void compare_configs(comm::ProgressEngine& engine, const std::string& config_tom
     const auto other = all[worker].get<std::vector<std::string>>();
     const auto [a, b] = std::mismatch(first.begin(), first.end(), other.begin(), other.end());
     if (a == first.end() && b == other.end()) continue;
-    throw std::invalid_argument(fmt::format(
-        "workers were started with different configs: worker 0 has `{}`, worker {} has `{}`; start all with one config",
-        a == first.end() ? "nothing" : *a, worker, b == other.end() ? "nothing" : *b));
+    throw std::invalid_argument(
+        fmt::format("workers were started with different configs: worker 0 has `{}`, worker {} has `{}`; "
+                    "start all with one config",
+                    a == first.end() ? "nothing" : *a, worker, b == other.end() ? "nothing" : *b));
   }
 }
 
@@ -77,9 +81,11 @@ std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, cons
   return tokenizer_from_bytes(text_of(engine.broadcast(0, bytes_of(bytes), kMaxTokenizerBytes)));
 }
 
-void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches, const Options& options) {
+void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches,
+                           const Options& options) {
   const State position = batches.state();
-  const std::vector<std::string> names = task.calibrate(batches.next(options.inner.batch / options.inner.accumulate));
+  const std::vector<std::string> names =
+      task.calibrate(batches.next(options.inner.batch / options.inner.accumulate));
   batches.load(position);
 
   torch::NoGradGuard no_grad;
@@ -89,9 +95,10 @@ void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& ba
     const std::span<const std::byte> mine(static_cast<const std::byte*>(t.tensor.const_data_ptr()), size);
     const comm::Buffer agreed = engine.broadcast(0, mine, size);
     if (agreed.size() != size)
-      throw std::runtime_error(fmt::format("calibration of {}: expected {} bytes from worker 0, found {}; the workers "
-                                           "have different models",
-                                           t.name, size, agreed.size()));
+      throw std::runtime_error(
+          fmt::format("calibration of {}: expected {} bytes from worker 0, found {}; the workers "
+                      "have different models",
+                      t.name, size, agreed.size()));
     std::memcpy(t.tensor.data_ptr(), agreed.data(), size);
   }
 }
@@ -105,10 +112,10 @@ void compare_agreed(comm::ProgressEngine& engine, OuterLoop& outer, Task& task, 
   for (std::size_t worker = 1; worker < all.size(); ++worker)
     for (const auto& [name, digest] : all.front().items())
       if (all[worker].value(name, "") != digest)
-        throw std::runtime_error(
-            fmt::format("workers differ {}: {} has digest {} on worker 0 and {} on worker {}; start all workers from "
-                        "the same build, config, seed and files",
-                        when, name, digest.get<std::string>(), all[worker].value(name, "(missing)"), worker));
+        throw std::runtime_error(fmt::format(
+            "workers differ {}: {} has digest {} on worker 0 and {} on worker {}; start all workers from "
+            "the same build, config, seed and files",
+            when, name, digest.get<std::string>(), all[worker].value(name, "(missing)"), worker));
 }
 
 std::int64_t newest_common_step(comm::ProgressEngine& engine, const std::vector<std::int64_t>& whole_steps) {
@@ -124,9 +131,10 @@ std::int64_t newest_common_step(comm::ProgressEngine& engine, const std::vector<
   }
   if (!common.empty()) return *common.rbegin();
   if (most <= 1) return 0;  // at most killed while the first one was written
-  throw std::runtime_error("no step at which every worker has a whole checkpoint (was the run of another number of "
-                           "workers, or is a worker's folder missing?)" +
-                           found);
+  throw std::runtime_error(
+      "no step at which every worker has a whole checkpoint (was the run of another number of "
+      "workers, or is a worker's folder missing?)" +
+      found);
 }
 
 }  // namespace thinwire::trainer

@@ -1,5 +1,5 @@
-// What workers make sure of together, outside the training step: one config, one tokenizer, one start, one step to
-// resume from, one result. All functions are collective: every worker calls them in the same order.
+// What workers make sure of together, outside the training step: one config, one tokenizer, one start, one
+// step to resume from, one result. All functions are collective: every worker calls them in the same order.
 #pragma once
 
 #include <cstdint>
@@ -21,22 +21,26 @@ namespace thinwire::trainer {
 std::vector<nlohmann::json> gather_json(comm::ProgressEngine& engine, const nlohmann::json& mine,
                                         const std::string& what);
 
-// Throws std::invalid_argument that names the first key in which a worker's config differs from worker 0's; the
-// run's folder may differ.
+// Throws std::invalid_argument that names the first key in which a worker's config differs from worker 0's;
+// the run's folder may differ.
 void compare_configs(comm::ProgressEngine& engine, const std::string& config_toml);
 
-// The run's tokenizer: worker 0 opens the one stored with the run, or makes it, stores it and sends it to all.
+// The run's tokenizer: worker 0 opens the one stored with the run, or makes it, stores it and sends it to
+// all.
 std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options);
 
 // Data-dependent starts: worker 0 calibrates on its first batch, all take its values.
-void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches, const Options& options);
+void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches,
+                           const Options& options);
 
-// Throws std::runtime_error that names the first tensor whose bits differ between workers, out of the agreed copy and
-// the task's frozen tensors, or the outer momentum. when: "at the start" or "at the end", for the message.
+// Throws std::runtime_error that names the first tensor whose bits differ between workers, out of the agreed
+// copy and the task's frozen tensors, or the outer momentum. when: "at the start" or "at the end", for the
+// message.
 void compare_agreed(comm::ProgressEngine& engine, OuterLoop& outer, Task& task, const std::string& when);
 
 // The newest step at which every worker has a whole checkpoint; 0 if there is none because no worker has more
-// than its first. Throws std::runtime_error that lists each worker's steps if there are more but none in common.
+// than its first. Throws std::runtime_error that lists each worker's steps if there are more but none in
+// common.
 std::int64_t newest_common_step(comm::ProgressEngine& engine, const std::vector<std::int64_t>& whole_steps);
 
 }  // namespace thinwire::trainer

@@ -1,5 +1,5 @@
-// Faults on demand, so that tests can break a run off at a certain place. The environment variable THINWIRE_FAULT,
-// unset outside tests, names one; without :WORKER it strikes every worker.
+// Faults on demand, so that tests can break a run off at a certain place. The environment variable
+// THINWIRE_FAULT, unset outside tests, names one; without :WORKER it strikes every worker.
 //   checkpoint_write:STEP[:WORKER]  the process kills itself (SIGKILL) with half of the tensor file written
 //   checkpoint_full:STEP[:WORKER]   the disk is full at that point
 //   step:STEP[:WORKER]              the process kills itself at the end of that step, before what follows it

@@ -148,6 +148,17 @@ LoadedModel build(StoredModel stored) {
   return loaded;
 }
 
+void write_beside_and_rename(const std::string& path, const SafetensorsFile& file) {
+  const std::string beside = path + ".tmp";
+  try {
+    write_safetensors(beside, file);
+  } catch (...) {
+    fs::remove(beside);
+    throw;
+  }
+  fs::rename(beside, path);
+}
+
 at::Tensor bytes_tensor(const std::string& bytes) {
   const at::Tensor tensor = at::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
   std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
@@ -178,9 +189,7 @@ void export_model(const std::string& from, ExportFormat format, const std::strin
   describe_options(source.options, description);
   file.metadata[kDescription] = description.dump();
   if (!source.tokenizer.empty()) file.tensors[kTokenizerTensor] = bytes_tensor(source.tokenizer);
-  const std::string beside = path + ".tmp";
-  write_safetensors(beside, file);
-  fs::rename(beside, path);
+  write_beside_and_rename(path, file);
 }
 
 std::string inherited_tokenizer(const Options& options) {

@@ -51,9 +51,10 @@ void set_model_tensors(LanguageModel& model, const NamedTensors& tensors, const 
 NamedTensors float_weights(LanguageModel& model, FloatWeights which) {
   NamedTensors tensors = other_parameters(model);
   for (const auto& [path, layer] : layers_of<quant::LowBitLinear>(model)) {
-    const at::Tensor* latent =
-        which == FloatWeights::kLatent ? layer->named_parameters().find("weight") : nullptr;
-    tensors[path + ".weight"] = latent ? copy_of(*latent) : layer->effective_weight();
+    const auto parameters = layer->named_parameters();
+    const at::Tensor* latent = parameters.find("weight");
+    const bool takes_latent = which == FloatWeights::kLatent && latent != nullptr;
+    tensors[path + ".weight"] = takes_latent ? copy_of(*latent) : layer->effective_weight();
   }
   return tensors;
 }

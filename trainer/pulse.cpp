@@ -27,7 +27,8 @@ class PulseBoard::Gather final : public comm::Operation {
 
   bool advance(comm::Communicator& communicator, std::uint64_t id) override {
     if (!work_) {
-      const std::vector<std::span<const std::byte>> outgoing(static_cast<std::size_t>(communicator.size()), mine_);
+      const std::vector<std::span<const std::byte>> outgoing(static_cast<std::size_t>(communicator.size()),
+                                                             mine_);
       work_ = communicator.exchange({.sequence = comm::exchange_sequence(id, 0),
                                      .outgoing = outgoing,
                                      .max_bytes = kMaxPulseBytes,

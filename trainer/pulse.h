@@ -1,7 +1,7 @@
 // What workers tell each other besides fragments: a small record per worker every few steps, gathered without
-// waiting. A record posted at step s is read on every worker at the same later step, so whatever is decided from it
-// (to stop, on a signal) is decided at the same step everywhere, whatever the link does. Read before a checkpoint, so none
-// is in flight in one.
+// waiting. A record posted at step s is read on every worker at the same later step, so whatever is decided
+// from it (to stop, on a signal) is decided at the same step everywhere, whatever the link does. Read before
+// a checkpoint, so none is in flight in one.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What a run writes about itself: metrics.jsonl, commits.jsonl, TensorBoard events. Worker 0 writes; on the other
-// workers every call is a no-op. A disk that fills up costs log lines, never the run.
+// What a run writes about itself: metrics.jsonl, commits.jsonl, TensorBoard events. Worker 0 writes; on the
+// other workers every call is a no-op. A disk that fills up costs log lines, never the run.
 #pragma once
 
 #include <memory>

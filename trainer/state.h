@@ -18,7 +18,8 @@ struct State {
   void add(const std::string& prefix, const State& part);
   // The inverse of add. A prefix that is not there is an empty State.
   State part(const std::string& prefix) const;
-  // Throws std::runtime_error that names the tensor, if it is missing or has another shape or dtype than `like`.
+  // Throws std::runtime_error that names the tensor, if it is missing or has another shape or dtype than
+  // `like`.
   const at::Tensor& require(const std::string& name, const at::Tensor& like) const;
 };
 

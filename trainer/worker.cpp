@@ -38,7 +38,8 @@ struct Counters {
   std::uint64_t wire_bytes = 0;  // sent by this worker
   std::uint64_t control_bytes = 0;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counters, wall_seconds, step_seconds, busy_seconds, wire_bytes, control_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counters, wall_seconds, step_seconds, busy_seconds, wire_bytes,
+                                   control_bytes)
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -47,7 +48,9 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-double seconds_since(comm::Clock::time_point begin) { return Seconds(comm::Clock::now() - begin).count(); }
+double seconds_since(comm::Clock::time_point begin) {
+  return Seconds(comm::Clock::now() - begin).count();
+}
 
 class Worker {
  public:
@@ -89,9 +92,9 @@ class Worker {
   PulseBoard pulses_;
 
   std::int64_t start_step_ = 0;
-  Counters restored_;                // as of the checkpoint this process started from
-  double step_seconds_ = 0;          // of this process
-  double pulse_seconds_ = 0;         // of those: waiting for the workers' records
+  Counters restored_;         // as of the checkpoint this process started from
+  double step_seconds_ = 0;   // of this process
+  double pulse_seconds_ = 0;  // of those: waiting for the workers' records
   const comm::Clock::time_point begin_ = comm::Clock::now();
   std::vector<double> step_times_;
 
@@ -217,7 +220,8 @@ bool Worker::read_pulses() {
   step_seconds_ += seconds_since(begin);
   pulse_seconds_ += seconds_since(begin);
   write_metrics(pulses);
-  return std::any_of(pulses.begin(), pulses.end(), [](const nlohmann::json& p) { return p.at("stop").get<bool>(); });
+  return std::any_of(pulses.begin(), pulses.end(),
+                     [](const nlohmann::json& p) { return p.at("stop").get<bool>(); });
 }
 
 void Worker::post_pulse(std::int64_t step) {
@@ -258,7 +262,8 @@ void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {
   for (const char* name : {"gradient_norm", "wire_bytes", "wire_bits_per_s"})
     record[name] = pulses.front().at(name);
   log_->metrics(record);
-  if (log_->take_failure()) warn("the logs cannot be written (is the disk full?); the run goes on without them");
+  if (log_->take_failure())
+    warn("the logs cannot be written (is the disk full?); the run goes on without them");
   if (!context_.on_progress) return;
   const double step_rate = tokens_per_s / static_cast<double>(tokens_per_step() * engine_.size());
   context_.on_progress({.step = step,
@@ -269,8 +274,8 @@ void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {
                         .seconds_left = static_cast<double>(options_.inner.steps - step) / step_rate});
 }
 
-// Cross-entropy of the agreed copy with the held-out text. Each worker takes its share of the batches; the sums are
-// added in the batches' order, so the figure does not depend on the number of workers.
+// Cross-entropy of the agreed copy with the held-out text. Each worker takes its share of the batches; the
+// sums are added in the batches' order, so the figure does not depend on the number of workers.
 void Worker::evaluate(std::int64_t step) {
   const std::vector<Batch> batches = batches_->held_out(options_.inner.batch);
   nlohmann::json mine = nlohmann::json::object();
@@ -297,9 +302,10 @@ void Worker::evaluate(std::int64_t step) {
 void Worker::checkpoint(std::int64_t step) {
   std::string why;
   if (!checkpoints_.save(step, state(step), &why))
-    warn(fmt::format("no checkpoint at step {}: {}; the run goes on, older checkpoints are kept, the next one tries "
-                     "again",
-                     step, why));
+    warn(fmt::format(
+        "no checkpoint at step {}: {}; the run goes on, older checkpoints are kept, the next one tries "
+        "again",
+        step, why));
 }
 
 State Worker::state(std::int64_t step) const {
@@ -308,7 +314,8 @@ State Worker::state(std::int64_t step) const {
     state.tensors["live/" + t.name] = t.tensor.detach().clone();
     state.tensors["agreed/" + t.name] = state.tensors["live/" + t.name];
   }
-  for (const auto& [name, tensor] : outer_->agreed()) state.tensors["agreed/" + name] = tensor.detach().clone();
+  for (const auto& [name, tensor] : outer_->agreed())
+    state.tensors["agreed/" + name] = tensor.detach().clone();
   for (const auto& [name, tensor] : task_->frozen()) state.tensors["frozen/" + name] = tensor;
   state.add("optimizer", optimizer_->state());
   state.add("outer", outer_->state());
@@ -385,10 +392,14 @@ void Worker::warn(const std::string& message) const {
   if (context_.on_warning) context_.on_warning(message);
 }
 
-std::int64_t Worker::tokens_per_step() const { return options_.inner.batch * options_.data.sequence; }
+std::int64_t Worker::tokens_per_step() const {
+  return options_.inner.batch * options_.data.sequence;
+}
 
 }  // namespace
 
-RunResult run_worker(const WorkerContext& context) { return Worker(context).run(); }
+RunResult run_worker(const WorkerContext& context) {
+  return Worker(context).run();
+}
 
 }  // namespace thinwire::trainer

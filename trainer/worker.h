@@ -24,13 +24,13 @@ struct Progress {
 };
 
 struct WorkerContext {
-  Options options;                       // resolved
-  std::string config_toml;               // the resolved config, compared across workers and kept in the run folder
-  bool resume = false;                   // go on from the newest checkpoint that is whole on all workers
-  comm::ProgressEngine* engine = nullptr;  // started
-  const std::atomic<bool>* stop = nullptr; // set by SIGTERM or Ctrl-C: agree on a step, checkpoint, return
-  std::function<void(const Progress&)> on_progress;  // may be empty
-  std::function<void(const std::string&)> on_warning; // a full disk, ...; may be empty
+  Options options;          // resolved
+  std::string config_toml;  // the resolved config, compared across workers and kept in the run folder
+  bool resume = false;      // go on from the newest checkpoint that is whole on all workers
+  comm::ProgressEngine* engine = nullptr;   // started
+  const std::atomic<bool>* stop = nullptr;  // set by SIGTERM or Ctrl-C: agree on a step, checkpoint, return
+  std::function<void(const Progress&)> on_progress;    // may be empty
+  std::function<void(const std::string&)> on_warning;  // a full disk, ...; may be empty
 };
 
 enum class RunEnd { kFinished, kStopped };

@@ -65,8 +65,8 @@ Run declare_resume(const CommandLine& line) {
     if (job.workers == 0) job.workers = record.workers;
     if (job.hosts.empty()) job.hosts = record.hosts;
     if (job.workers != record.workers) {
-      throw UsageError(fmt::format("{} is a run of {} workers, {} were asked for; resume with -n {}", options->run,
-                                   record.workers, job.workers, record.workers));
+      throw UsageError(fmt::format("{} is a run of {} workers, {} were asked for; resume with -n {}",
+                                   options->run, record.workers, job.workers, record.workers));
     }
     return run_job(job, options->json);
   };

@@ -1,5 +1,5 @@
-// The inner optimiser of a worker, LibTorch's, with its learning-rate schedule and state. Optimisers register in
-// trainer/inner/registry.cpp, a line each.
+// The inner optimiser of a worker, LibTorch's, with its learning-rate schedule and state. Optimisers register
+// in trainer/inner/registry.cpp, a line each.
 #pragma once
 
 #include <memory>

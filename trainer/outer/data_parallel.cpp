@@ -32,11 +32,17 @@ void DataParallel::after_step(std::int64_t step) {
   commits_.push_back(pending_);
 }
 
-NamedViews DataParallel::agreed() { return parameters_.live_views(); }
+NamedViews DataParallel::agreed() {
+  return parameters_.live_views();
+}
 
-std::string DataParallel::digest() const { return digest_of({parameters_.values()}); }
+std::string DataParallel::digest() const {
+  return digest_of({parameters_.values()});
+}
 
-State DataParallel::state() const { return exchange_.state(); }
+State DataParallel::state() const {
+  return exchange_.state();
+}
 
 void DataParallel::load(const State& state) {
   exchange_.load(state);

@@ -1,5 +1,5 @@
-// Data-parallel training: the workers' gradients are averaged at every step, so all parameters stay equal. The
-// baseline of the outer loop, through the same codecs (with error feedback if asked) and the same links.
+// Data-parallel training: the workers' gradients are averaged at every step, so all parameters stay equal.
+// The baseline of the outer loop, through the same codecs (with error feedback if asked) and the same links.
 // Wire: one mean of all gradients a step.
 #pragma once
 
@@ -28,9 +28,9 @@ class DataParallel final : public OuterLoop {
   const OuterContext context_;
   FlatParameters parameters_;
   std::shared_ptr<const quant::Codec> codec_;  // shared with what is in flight
-  std::vector<float> gradient_;  // the layout of parameters_
+  std::vector<float> gradient_;                // the layout of parameters_
   FragmentExchange exchange_;
-  CommitRecord pending_;         // of the step under way
+  CommitRecord pending_;  // of the step under way
   std::string theta_digest_;
 };
 

@@ -10,7 +10,9 @@ namespace {
 
 using HashState = std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)>;
 
-HashState make_state() { return {XXH3_createState(), &XXH3_freeState}; }
+HashState make_state() {
+  return {XXH3_createState(), &XXH3_freeState};
+}
 
 }  // namespace
 

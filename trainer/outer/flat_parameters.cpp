@@ -35,10 +35,10 @@ FlatParameters::FlatParameters(std::vector<TrainedTensor> tensors, const Fragmen
                       t.tensor.toString()));
   }
   if (plan.layout != FragmentLayout::kWhole && (plan.block_fragments < 1 || plan.block_fragments > blocks))
-    throw std::invalid_argument(
-        fmt::format("outer.fragments: expected 1 to {} (the blocks that travel), found {}; use fewer fragments or "
-                    "more layers",
-                    blocks, plan.block_fragments));
+    throw std::invalid_argument(fmt::format(
+        "outer.fragments: expected 1 to {} (the blocks that travel), found {}; use fewer fragments or "
+        "more layers",
+        blocks, plan.block_fragments));
 
   const std::int64_t count = plan.layout == FragmentLayout::kWhole ? 1 : plan.block_fragments + 1;
   for (std::int64_t p = 0; p < count; ++p) {
@@ -51,7 +51,8 @@ FlatParameters::FlatParameters(std::vector<TrainedTensor> tensors, const Fragmen
   torch::NoGradGuard no_grad;
   storage_ = torch::zeros({static_cast<std::int64_t>(flat_size_)}, at::kFloat);
   for (auto& [name, view] : views_of(storage_)) {
-    auto place = std::find_if(places_.begin(), places_.end(), [&](const Place& p) { return p.tensor.name == name; });
+    auto place =
+        std::find_if(places_.begin(), places_.end(), [&](const Place& p) { return p.tensor.name == name; });
     view.copy_(place->tensor.tensor);
     place->tensor.tensor.set_data(view);
   }
@@ -78,7 +79,9 @@ void FlatParameters::lay_out_fragment(std::vector<TrainedTensor> members, std::s
   flat_size_ = offset;
 }
 
-std::span<float> FlatParameters::values() { return {storage_.data_ptr<float>(), flat_size_}; }
+std::span<float> FlatParameters::values() {
+  return {storage_.data_ptr<float>(), flat_size_};
+}
 
 std::span<const float> FlatParameters::values() const {
   return {storage_.const_data_ptr<float>(), flat_size_};

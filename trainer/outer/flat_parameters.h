@@ -1,8 +1,8 @@
-// The one place where tensors become spans: every travelling tensor becomes a view into one flat float32 buffer,
-// fragment by fragment, so that the outer loop reads and writes parameters without copying.
+// The one place where tensors become spans: every travelling tensor becomes a view into one flat float32
+// buffer, fragment by fragment, so that the outer loop reads and writes parameters without copying.
 //
-// A fragment holds its matrices, then its vectors, then - from the next codec block on - its scales, each in the
-// order given. The values between vectors and scales are padding: no tensor's, sent and counted.
+// A fragment holds its matrices, then its vectors, then - from the next codec block on - its scales, each in
+// the order given. The values between vectors and scales are padding: no tensor's, sent and counted.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,8 +33,8 @@ struct FlatRange {
 
 class FlatParameters {
  public:
-  // Moves the storage of the tensors; their values stay. Throws std::invalid_argument for a tensor that is not a
-  // float32 leaf, or more block fragments than blocks.
+  // Moves the storage of the tensors; their values stay. Throws std::invalid_argument for a tensor that is
+  // not a float32 leaf, or more block fragments than blocks.
   FlatParameters(std::vector<TrainedTensor> tensors, const FragmentPlan& plan);
 
   std::size_t num_fragments() const { return fragments_.size(); }

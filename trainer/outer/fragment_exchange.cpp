@@ -49,10 +49,10 @@ FragmentExchange::FragmentExchange(const OuterContext& context, std::shared_ptr<
 
 void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest) {
   if (const std::size_t bad = quant::find_nan(delta); bad < delta.size())
-    throw std::runtime_error(
-        fmt::format("worker {} at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; "
-                    "resume from the last checkpoint with a lower inner.lr, or with inner.clip set",
-                    context_.engine->rank(), step, describe_(bad), fragment_));
+    throw std::runtime_error(fmt::format(
+        "worker {} at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; "
+        "resume from the last checkpoint with a lower inner.lr, or with inner.clip set",
+        context_.engine->rank(), step, describe_(bad), fragment_));
   const std::uint64_t key = quant::stream_key({.seed = context_.seed,
                                                .step = static_cast<std::uint64_t>(step),
                                                .worker = static_cast<std::uint32_t>(context_.engine->rank()),
@@ -108,7 +108,8 @@ void FragmentExchange::compare_digests() const {
   for (std::size_t worker = 0; worker < digests.size(); ++worker)
     if (digests[worker] != state_digest_)
       throw std::runtime_error(fmt::format(
-          "workers hold different agreed parameters: when fragment {} was sent at step {}, worker {} had digest "
+          "workers hold different agreed parameters: when fragment {} was sent at step {}, worker {} had "
+          "digest "
           "{:016x} and worker {} had {:016x}; stop, and compare the workers' builds and checkpoints",
           fragment_, sent_step_, context_.engine->rank(), state_digest_, worker, digests[worker]));
 }

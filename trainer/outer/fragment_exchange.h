@@ -1,5 +1,5 @@
-// One fragment's way to the other workers and back: values -> error feedback -> codec -> coded mean in flight ->
-// mean. Shared by every outer method that exchanges anything; it knows no outer rule.
+// One fragment's way to the other workers and back: values -> error feedback -> codec -> coded mean in flight
+// -> mean. Shared by every outer method that exchanges anything; it knows no outer rule.
 #pragma once
 
 #include <cstdint>
@@ -18,22 +18,26 @@ namespace thinwire::trainer {
 
 class FragmentExchange {
  public:
-  // codec: shared with what is in flight, which may outlive this object. describe(offset) names a value for error messages.
-  FragmentExchange(const OuterContext& context, std::shared_ptr<const quant::Codec> codec, std::uint32_t fragment,
-                   std::size_t size, std::function<std::string(std::size_t)> describe);
+  // codec: shared with what is in flight, which may outlive this object. describe(offset) names a value for
+  // error messages.
+  FragmentExchange(const OuterContext& context, std::shared_ptr<const quant::Codec> codec,
+                   std::uint32_t fragment, std::size_t size,
+                   std::function<std::string(std::size_t)> describe);
 
   bool in_flight() const { return mean_ != nullptr; }
   std::int64_t sent_step() const { return sent_step_; }
 
-  // Encodes delta, which is overwritten, and starts its mean. state_digest: of the agreed state, compared with every worker's on arrival.
-  // Throws std::runtime_error that names worker, tensor and index if a value is NaN; nothing is sent then.
+  // Encodes delta, which is overwritten, and starts its mean. state_digest: of the agreed state, compared
+  // with every worker's on arrival. Throws std::runtime_error that names worker, tensor and index if a value
+  // is NaN; nothing is sent then.
   void send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest);
 
   // Waits for the mean over workers of what was sent. Fills step-independent fields of a record.
   // Throws std::runtime_error if workers hold different agreed states.
   CommitRecord receive(std::span<float> mean);
 
-  // The residual and what is in flight. load() does not send: resend() does, in the same order on all workers.
+  // The residual and what is in flight. load() does not send: resend() does, in the same order on all
+  // workers.
   State state() const;
   void load(const State& state);
   void resend();

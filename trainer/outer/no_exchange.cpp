@@ -7,6 +7,8 @@ namespace thinwire::trainer {
 NoExchange::NoExchange(std::vector<TrainedTensor> travelling)
     : parameters_(std::move(travelling), {.layout = FragmentLayout::kWhole}) {}
 
-std::string NoExchange::digest() const { return digest_of({parameters_.values()}); }
+std::string NoExchange::digest() const {
+  return digest_of({parameters_.values()});
+}
 
 }  // namespace thinwire::trainer

@@ -4,7 +4,9 @@
 
 namespace thinwire::trainer {
 
-std::vector<CommitRecord> OuterLoop::take_commits() { return std::exchange(commits_, {}); }
+std::vector<CommitRecord> OuterLoop::take_commits() {
+  return std::exchange(commits_, {});
+}
 
 std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options) {
   return quant::make_codec({.name = options.codec,

@@ -1,8 +1,9 @@
 // The outer loop: how workers that train alone keep one model. It knows tensors as fragments of one flat span
-// and a mean over workers; not tasks, methods of quantisation, links, backends, or who decides a commit's set.
+// and a mean over workers; not tasks, methods of quantisation, links, backends, or who decides a commit's
+// set.
 //
-// Source: DiLoCo 2311.08105; Streaming DiLoCo 2501.18512, algorithm 2. The unit is the commit: (step, fragment,
-// contributors) with the payloads fixes the new agreed copy, the same bits on every worker.
+// Source: DiLoCo 2311.08105; Streaming DiLoCo 2501.18512, algorithm 2. The unit is the commit: (step,
+// fragment, contributors) with the payloads fixes the new agreed copy, the same bits on every worker.
 //
 //   loop.reduce_gradients(t);   // after the backward pass of step t, before clipping (ddp works here)
 //   optimizer.step();
@@ -30,16 +31,16 @@ namespace thinwire::trainer {
 
 // One applied commit, for commits.jsonl and the metrics.
 struct CommitRecord {
-  std::int64_t step = 0;       // at which it was applied
+  std::int64_t step = 0;  // at which it was applied
   std::int64_t sent_step = 0;
   std::int64_t fragment = 0;
-  std::vector<double> weights; // of the contributors, by rank
+  std::vector<double> weights;   // of the contributors, by rank
   std::uint64_t wire_bytes = 0;  // sent by this worker
-  double late_seconds = 0;     // waited at the apply
-  double delta_norm = 0;       // of the own outer gradient as the others saw it
-  double mean_norm = 0;        // of the mean
-  double cosine = 0;           // between the two; 0 if one of them is zero
-  std::string digest;          // XXH3-128 of the fragment's (G, V) after the commit
+  double late_seconds = 0;       // waited at the apply
+  double delta_norm = 0;         // of the own outer gradient as the others saw it
+  double mean_norm = 0;          // of the mean
+  double cosine = 0;             // between the two; 0 if one of them is zero
+  std::string digest;            // XXH3-128 of the fragment's (G, V) after the commit
 };
 
 using NamedViews = std::vector<std::pair<std::string, at::Tensor>>;
@@ -100,7 +101,8 @@ struct OuterContext {
 
 // Methods register in trainer/outer/registry.cpp, a line each: none, ddp, diloco, streaming_diloco.
 // Throws std::invalid_argument for an unknown method or a setting that does not fit the model.
-std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, std::vector<TrainedTensor> travelling);
+std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context,
+                                           std::vector<TrainedTensor> travelling);
 std::vector<std::string> outer_methods();
 
 // The codec that options ask for.

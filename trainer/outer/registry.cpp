@@ -24,7 +24,8 @@ std::unique_ptr<OuterLoop> make_ddp(const OuterContext& context, Travelling trav
   return std::make_unique<DataParallel>(context, std::move(travelling));
 }
 
-// DiLoCo is the streaming loop with the whole model as one fragment, no overlap and no local weight at the merge.
+// DiLoCo is the streaming loop with the whole model as one fragment, no overlap and no local weight at the
+// merge.
 std::unique_ptr<OuterLoop> make_diloco(const OuterContext& context, Travelling travelling) {
   OuterContext whole = context;
   whole.options.overlap = 0;
@@ -34,10 +35,11 @@ std::unique_ptr<OuterLoop> make_diloco(const OuterContext& context, Travelling t
 
 std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travelling travelling) {
   if (context.options.overlap < 0 || context.options.overlap > context.options.sync_every)
-    throw std::invalid_argument(fmt::format(
-        "outer.overlap: expected 0 to outer.sync_every = {} (a fragment's period), found {}; a fragment must have "
-        "arrived before it is sent again",
-        context.options.sync_every, context.options.overlap));
+    throw std::invalid_argument(
+        fmt::format("outer.overlap: expected 0 to outer.sync_every = {} (a fragment's period), found {}; a "
+                    "fragment must have "
+                    "arrived before it is sent again",
+                    context.options.sync_every, context.options.overlap));
   const FragmentLayout layout =
       context.options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
   return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout);

@@ -34,7 +34,8 @@ StreamingDiLoCo::StreamingDiLoCo(const OuterContext& context, std::vector<Traine
   for (std::size_t p = 0; p < count; ++p) {
     Fragment fragment;
     fragment.range = parameters_.fragment(p);
-    fragment.offset_step = static_cast<std::int64_t>(p) * context.options.sync_every / static_cast<std::int64_t>(count);
+    fragment.offset_step =
+        static_cast<std::int64_t>(p) * context.options.sync_every / static_cast<std::int64_t>(count);
     fragment.exchange = std::make_unique<FragmentExchange>(
         context_, codec_, static_cast<std::uint32_t>(p), fragment.range.size,
         [this, p](std::size_t offset) { return parameters_.describe(p, offset); });
@@ -48,7 +49,8 @@ void StreamingDiLoCo::after_step(std::int64_t step) {
   const BusyTimer timer(busy_seconds_);
   const std::int64_t overlap = context_.options.overlap;
   for (Fragment& fragment : fragments_) {
-    if (fragment.exchange->in_flight() && step == fragment.exchange->sent_step() + overlap) apply(fragment, step);
+    if (fragment.exchange->in_flight() && step == fragment.exchange->sent_step() + overlap)
+      apply(fragment, step);
     if (due_to_send(fragment, step)) {
       send(fragment, step);
       if (overlap == 0) apply(fragment, step);
@@ -108,7 +110,9 @@ void StreamingDiLoCo::with_agreed(const std::function<void()>& body) {
   swap();
 }
 
-NamedViews StreamingDiLoCo::agreed() { return parameters_.views_of(agreed_); }
+NamedViews StreamingDiLoCo::agreed() {
+  return parameters_.views_of(agreed_);
+}
 
 std::string StreamingDiLoCo::digest() const {
   std::vector<std::span<const float>> spans;
@@ -155,7 +159,9 @@ void StreamingDiLoCo::load(const State& state) {
   for (FragmentExchange* exchange : order) exchange->resend();
 }
 
-std::span<float> StreamingDiLoCo::agreed_of(const Fragment& fragment) { return slice(agreed_, fragment.range); }
+std::span<float> StreamingDiLoCo::agreed_of(const Fragment& fragment) {
+  return slice(agreed_, fragment.range);
+}
 
 std::span<float> StreamingDiLoCo::momentum_of(const Fragment& fragment) {
   return slice(momentum_, fragment.range);

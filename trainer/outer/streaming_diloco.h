@@ -1,11 +1,12 @@
 // DiLoCo and Streaming DiLoCo: workers take H inner steps alone and exchange the drift of their parameters, a
 // fragment at a time, while training goes on.
 //
-// Source: Douillard et al., 2311.08105 (DiLoCo) and 2501.18512 (Streaming DiLoCo), algorithm 2. Departures: the
-// result of a fragment is applied at exactly t + tau, waiting if it is late, so the trajectory does not depend on
-// the network; embeddings, head and final norm are one more fragment; error feedback is an option.
+// Source: Douillard et al., 2311.08105 (DiLoCo) and 2501.18512 (Streaming DiLoCo), algorithm 2. Departures:
+// the result of a fragment is applied at exactly t + tau, waiting if it is late, so the trajectory does not
+// depend on the network; embeddings, head and final norm are one more fragment; error feedback is an option.
 //
-// At the last step a fragment that is due is sent only if tau = 0 (its result still counts); all in flight is applied.
+// At the last step a fragment that is due is sent only if tau = 0 (its result still counts); all in flight is
+// applied.
 #pragma once
 
 #include <memory>
@@ -33,7 +34,7 @@ class StreamingDiLoCo final : public OuterLoop {
     FlatRange range;
     std::int64_t offset_step = 0;  // t_p
     std::unique_ptr<FragmentExchange> exchange;
-    std::string digest;            // of (G, V)
+    std::string digest;  // of (G, V)
   };
 
   bool due_to_send(const Fragment& fragment, std::int64_t step) const;
@@ -49,9 +50,9 @@ class StreamingDiLoCo final : public OuterLoop {
   const OuterContext context_;
   FlatParameters parameters_;
   std::shared_ptr<const quant::Codec> codec_;  // shared with what is in flight
-  at::Tensor agreed_;    // G, float32, the layout of parameters_
-  at::Tensor momentum_;  // V
-  std::vector<float> scratch_;  // delta, then mean, of one fragment
+  at::Tensor agreed_;                          // G, float32, the layout of parameters_
+  at::Tensor momentum_;                        // V
+  std::vector<float> scratch_;                 // delta, then mean, of one fragment
   std::vector<Fragment> fragments_;
 };
 

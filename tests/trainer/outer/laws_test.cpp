@@ -18,7 +18,8 @@ std::vector<float> initial_values() {
 }
 
 // DiLoCo as its paper states it, for the toy problem, one value at a time in double.
-std::vector<double> reference_diloco(int workers, const OuterOptions& options, std::int64_t steps, double lr) {
+std::vector<double> reference_diloco(int workers, const OuterOptions& options, std::int64_t steps,
+                                     double lr) {
   std::vector<double> result;
   for (float start : initial_values()) {
     double agreed = start, momentum = 0;
@@ -41,7 +42,8 @@ std::vector<double> reference_diloco(int workers, const OuterOptions& options, s
 void expect_close(const std::vector<float>& found, const std::vector<double>& expected, std::int64_t steps) {
   ASSERT_EQ(found.size(), expected.size());
   const double tolerance = 16 * static_cast<double>(steps) * std::numeric_limits<float>::epsilon();
-  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], tolerance) << "value " << i;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    EXPECT_NEAR(found[i], expected[i], tolerance) << "value " << i;
 }
 
 TEST(OuterLaws, OneInnerStepWithPlainOuterSgdIsDataParallelSgd) {
@@ -71,9 +73,11 @@ TEST(OuterLaws, StreamingFragmentsWithoutOverlapAgreeWithDiLoCoOnTheFragmentThat
   streaming.alpha = 0;
   const ToyResult whole = run_toy_world(2, toy_options("diloco"), 24);
   const ToyResult parts = run_toy_world(2, streaming, 24);
-  // Fragment 0 (block 0: norm, weight, step) has offset 0, as the whole model has; values are independent here.
+  // Fragment 0 (block 0: norm, weight, step) has offset 0, as the whole model has; values are independent
+  // here.
   const std::size_t begin = 5 * 7, end = begin + 7 + 7 * 7 + 3;
-  for (std::size_t i = begin; i < end; ++i) EXPECT_EQ(whole.agreed[0][i], parts.agreed[0][i]) << "value " << i;
+  for (std::size_t i = begin; i < end; ++i)
+    EXPECT_EQ(whole.agreed[0][i], parts.agreed[0][i]) << "value " << i;
 }
 
 TEST(OuterLaws, AWorldOfOneIsALookaheadRun) {

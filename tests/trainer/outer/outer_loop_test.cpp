@@ -56,7 +56,8 @@ TEST(OuterLoop, ARunResumedAtAnyStepEndsInTheSameBits) {
           ToyWorker worker(options, engine, kSteps);
           worker.load(saved[engine.rank()]);
           worker.train(broken + 1, kSteps);
-          EXPECT_EQ(worker.loop().digest(), whole.digests[0]) << method << " " << codec << " broken at " << broken;
+          EXPECT_EQ(worker.loop().digest(), whole.digests[0])
+              << method << " " << codec << " broken at " << broken;
         });
       }
     }
@@ -89,7 +90,8 @@ TEST(OuterLoop, WithAgreedShowsTheAgreedCopyAndPutsTheLiveOneBack) {
     EXPECT_FALSE(torch::equal(before, agreed));
     worker.loop().with_agreed([&] { EXPECT_TRUE(torch::equal(live, agreed)); });
     EXPECT_TRUE(torch::equal(live, before));
-    EXPECT_THROW(worker.loop().with_agreed([] { throw std::runtime_error("evaluation failed"); }), std::runtime_error);
+    EXPECT_THROW(worker.loop().with_agreed([] { throw std::runtime_error("evaluation failed"); }),
+                 std::runtime_error);
     EXPECT_TRUE(torch::equal(live, before));
   });
 }

@@ -1,5 +1,5 @@
-// A world of workers that train a toy model - a few parameters on a quadratic of their own - under a real outer
-// loop, engine and codec, so that the loop's laws can be checked against plain arithmetic.
+// A world of workers that train a toy model - a few parameters on a quadratic of their own - under a real
+// outer loop, engine and codec, so that the loop's laws can be checked against plain arithmetic.
 #pragma once
 
 #include <torch/torch.h>
@@ -16,11 +16,12 @@ namespace thinwire::trainer {
 // Two blocks (a matrix, a vector and a scale each) and an embedding.
 inline std::vector<TrainedTensor> toy_tensors() {
   std::vector<TrainedTensor> tensors;
-  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape, TensorGroup group, std::int64_t block) {
-    at::Tensor tensor = torch::arange(0, torch::IntArrayRef(shape).empty() ? 1 : c10::multiply_integers(shape),
-                                      at::kFloat)
-                            .sin()
-                            .view(shape);
+  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape, TensorGroup group,
+                       std::int64_t block) {
+    at::Tensor tensor =
+        torch::arange(0, torch::IntArrayRef(shape).empty() ? 1 : c10::multiply_integers(shape), at::kFloat)
+            .sin()
+            .view(shape);
     tensor.set_requires_grad(true);
     tensors.push_back({.name = name, .tensor = tensor, .group = group, .block = block});
   };
@@ -106,13 +107,14 @@ inline std::vector<float> agreed_values(ToyWorker& worker) {
   auto views = worker.loop().agreed();
   for (const TrainedTensor& t : worker.tensors())
     for (const auto& [name, view] : views)
-      if (name == t.name) values.insert(values.end(), view.data_ptr<float>(), view.data_ptr<float>() + view.numel());
+      if (name == t.name)
+        values.insert(values.end(), view.data_ptr<float>(), view.data_ptr<float>() + view.numel());
   return values;
 }
 
 struct ToyResult {
-  std::vector<std::string> digests;          // by rank
-  std::vector<std::vector<float>> agreed;    // by rank
+  std::vector<std::string> digests;        // by rank
+  std::vector<std::vector<float>> agreed;  // by rank
   std::vector<std::vector<CommitRecord>> commits;
   std::vector<comm::ByteCounters> sent;
 };
