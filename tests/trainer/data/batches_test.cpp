@@ -1,0 +1,217 @@
+#include "trainer/data/batches.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <map>
+#include <set>
+
+#include "tests/trainer/temporary_folder.h"
+#include "trainer/data/byte_tokenizer.h"
+
+namespace thinwire::test {
+namespace {
+
+using testing::HasSubstr;
+using trainer::Batch;
+using trainer::Batches;
+using trainer::DataOptions;
+using trainer::DataShard;
+
+constexpr std::int64_t kSequence = 8;
+
+// Every position's four bytes are unlike all others', so that a window tells where it is from.
+std::string counting_text(int first, int numbers) {
+  std::string text;
+  for (int n = first; n < first + numbers; ++n) {
+    text += {static_cast<char>(n / 90 % 90 + 33), static_cast<char>(n % 90 + 33),
+             static_cast<char>(n / 8100 + 33), '\n'};
+  }
+  return text;
+}
+
+class BatchesTest : public testing::Test {
+ protected:
+  BatchesTest() {
+    options_.path = {write("a", counting_text(0, 500))};
+    options_.sequence = kSequence;
+    options_.held_out = 0;
+  }
+
+  std::string write(const std::string& name, const std::string& text) {
+    write_bytes(folder_ / name, text);
+    return folder_ / name;
+  }
+
+  std::unique_ptr<Batches> make(const DataShard& shard = {}) {
+    return trainer::make_batches(options_, tokenizer_, shard, folder_ / "cache");
+  }
+
+  std::string text_of(const at::Tensor& row) {
+    const at::Tensor tokens = row.to(at::kInt);
+    return tokenizer_.decode({tokens.data_ptr<std::int32_t>(), static_cast<std::size_t>(tokens.numel())});
+  }
+
+  // The windows of one epoch of a shard, in the order read.
+  std::vector<std::string> epoch(Batches& batches) {
+    std::vector<std::string> windows;
+    for (std::int64_t read = 0; read < batches.train_tokens(); read += kSequence) {
+      windows.push_back(text_of(batches.next(1).tokens[0]));
+    }
+    return windows;
+  }
+
+  TemporaryFolder folder_;
+  trainer::ByteTokenizer tokenizer_;
+  DataOptions options_;
+};
+
+TEST_F(BatchesTest, ShiftsTargetsByOne) {
+  const Batch batch = make()->next(3);
+  EXPECT_EQ(batch.tokens.sizes(), (at::IntArrayRef{3, kSequence}));
+  EXPECT_EQ(batch.tokens.scalar_type(), at::kLong);
+  EXPECT_TRUE(at::equal(batch.tokens.narrow(1, 1, kSequence - 1), batch.targets.narrow(1, 0, kSequence - 1)));
+  const std::string text = counting_text(0, 500);
+  for (std::int64_t row = 0; row < 3; ++row) {
+    const std::size_t at = text.find(text_of(batch.tokens[row]));
+    ASSERT_NE(at, std::string::npos);
+    EXPECT_EQ(text_of(batch.targets[row]), text.substr(at + 1, kSequence));
+  }
+}
+
+TEST_F(BatchesTest, ShardsAreDisjointAndComplete) {
+  for (const int workers : {1, 2, 3, 7}) {
+    std::multiset<std::string> seen;
+    std::set<std::int64_t> sizes;
+    for (int worker = 0; worker < workers; ++worker) {
+      const auto batches = make({worker, workers, 5});
+      for (const std::string& window : epoch(*batches)) seen.insert(window);
+      sizes.insert(batches->train_tokens());
+    }
+    std::multiset<std::string> expected;
+    const std::string text = counting_text(0, 500);
+    for (std::size_t at = 0; at + kSequence + 1 <= text.size(); at += kSequence) {
+      expected.insert(text.substr(at, kSequence));
+    }
+    EXPECT_EQ(seen, expected) << workers << " workers";
+    EXPECT_LE(*sizes.rbegin() - *sizes.begin(), kSequence) << workers << " workers";
+  }
+}
+
+TEST_F(BatchesTest, EveryEpochIsAnotherOrderOfTheSameWindows) {
+  const auto batches = make({0, 1, 5});
+  const auto first = epoch(*batches), second = epoch(*batches);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(std::multiset<std::string>(first.begin(), first.end()),
+            std::multiset<std::string>(second.begin(), second.end()));
+  EXPECT_FALSE(std::is_sorted(first.begin(), first.end()));
+}
+
+TEST_F(BatchesTest, OrderIsAFunctionOfSeedAndWorkerNotOfBatchSize) {
+  EXPECT_EQ(epoch(*make({1, 2, 5})), epoch(*make({1, 2, 5})));
+  EXPECT_NE(epoch(*make({0, 1, 5})), epoch(*make({0, 1, 6})));
+  const auto singles = make({0, 1, 5}), triples = make({0, 1, 5});
+  for (int i = 0; i < 200; ++i) {  // past the first epoch's end, which 3 does not divide
+    const Batch three = triples->next(3);
+    for (std::int64_t row = 0; row < 3; ++row) {
+      ASSERT_TRUE(at::equal(three.tokens[row], singles->next(1).tokens[0])) << "batch " << i;
+    }
+  }
+}
+
+TEST_F(BatchesTest, GoOnExactlyFromTheirState) {
+  const DataShard shard{1, 3, 5};
+  const std::int64_t windows = make(shard)->train_tokens() / kSequence;
+  for (const std::int64_t read :
+       {std::int64_t{0}, std::int64_t{7}, windows - 1, windows, windows + 4, 3 * windows}) {
+    const auto straight = make(shard);
+    for (std::int64_t i = 0; i < read; ++i) straight->next(1);
+    const auto resumed = make(shard);
+    resumed->next(2);
+    resumed->load(straight->state());
+    for (int i = 0; i < 100; ++i) {
+      ASSERT_TRUE(at::equal(resumed->next(2).tokens, straight->next(2).tokens)) << "after " << read;
+    }
+  }
+}
+
+TEST_F(BatchesTest, RefuseTheStateOfOtherData) {
+  const trainer::State state = make()->state();
+  EXPECT_THAT(message_of([&] { make({0, 2, 0})->load(state); }), HasSubstr("other data"));
+  write("a", counting_text(1, 500));
+  EXPECT_THAT(message_of([&] { make()->load(state); }), HasSubstr("other data"));
+  trainer::State past = make()->state();
+  past.meta["index"] = 1000000;
+  EXPECT_THAT(message_of([&] { make()->load(past); }), HasSubstr("position 1000000"));
+}
+
+TEST_F(BatchesTest, BySourceGivesEachWorkerItsOwn) {
+  options_.shards = "by_source";
+  options_.path = {write("a", counting_text(0, 100)), write("b", counting_text(200, 150)),
+                   write("c", counting_text(400, 50))};
+  const std::vector<std::string> texts = {counting_text(0, 100), counting_text(200, 150),
+                                          counting_text(400, 50)};
+  for (int worker = 0; worker < 3; ++worker) {
+    for (const std::string& window : epoch(*make({worker, 3, 1}))) {
+      EXPECT_THAT(texts[static_cast<std::size_t>(worker)], HasSubstr(window));
+    }
+  }
+  // Of more sources than workers none is lost.
+  EXPECT_EQ(make({0, 2, 1})->train_tokens(),
+            make({0, 3, 1})->train_tokens() + make({2, 3, 1})->train_tokens());
+}
+
+TEST_F(BatchesTest, BySourceRefusesMoreWorkersThanSources) {
+  options_.shards = "by_source";
+  EXPECT_THAT(message_of([&] { make({0, 4, 1}); }), HasSubstr("each of 4 workers, found 1"));
+  options_.shards = "odd";
+  EXPECT_THAT(message_of([&] { make(); }), HasSubstr("found 'odd'"));
+}
+
+TEST_F(BatchesTest, HeldOutTextCountsEveryTargetOnceAndIsTheSameForAll) {
+  options_.held_out = 0.23;
+  for (const std::int64_t sequences : {1, 3, 1000}) {
+    std::string read, targets;
+    for (const Batch& batch : make({0, 2, 1})->held_out(sequences)) {
+      read += text_of(batch.tokens.flatten());
+      targets += text_of(batch.targets.flatten());
+    }
+    EXPECT_EQ(read.substr(1), targets.substr(0, targets.size() - 1)) << sequences << " sequences";
+    EXPECT_THAT(counting_text(0, 500), HasSubstr(read + targets.back()));
+    EXPECT_NEAR(static_cast<double>(read.size()), 0.23 * 2000, 5);
+    std::string other;
+    for (const Batch& batch : make({1, 2, 9})->held_out(sequences)) other += text_of(batch.tokens.flatten());
+    EXPECT_EQ(other, read);
+  }
+  EXPECT_EQ(make()->held_out_bytes_per_token(), 1);
+}
+
+TEST_F(BatchesTest, HeldOutTextIsNotTrainedOn) {
+  options_.held_out = 0.2;
+  std::string held_out;
+  const auto batches = make();
+  for (const Batch& batch : batches->held_out(1000)) held_out += text_of(batch.tokens.flatten());
+  for (const std::string& window : epoch(*batches)) EXPECT_EQ(held_out.find(window), std::string::npos);
+}
+
+TEST_F(BatchesTest, RefuseACorpusTooShortForASequence) {
+  options_.path = {write("short", "12345678")};
+  EXPECT_THAT(message_of([&] { make(); }), AllOf(HasSubstr("needs 9 tokens"), HasSubstr("has 8")));
+  options_.path = {write("nine", "123456789")};
+  EXPECT_EQ(make()->next(2).tokens.size(0), 2);
+  EXPECT_THAT(message_of([&] { make({1, 2, 0}); }), HasSubstr("worker 1 of 2"));
+  options_.path = {folder_ / "missing"};
+  EXPECT_THAT(message_of([&] { make(); }), HasSubstr("missing"));
+  options_.sequence = 0;
+  EXPECT_THAT(message_of([&] { make(); }), HasSubstr("data.sequence"));
+}
+
+TEST_F(BatchesTest, RefuseAHeldOutPartTooShortToEvaluate) {
+  options_.path = {write("tiny", "123456789012345678901234567890")};
+  options_.held_out = 0.02;
+  EXPECT_THAT(message_of([&] { make(); }), HasSubstr("evaluation needs 2"));
+}
+
+}  // namespace
+}  // namespace thinwire::test

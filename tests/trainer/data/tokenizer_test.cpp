@@ -1,0 +1,176 @@
+#include "trainer/data/tokenizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/trainer/temporary_folder.h"
+#include "trainer/random.h"
+
+namespace thinwire::test {
+namespace {
+
+using testing::HasSubstr;
+using trainer::DataOptions;
+using trainer::Tokenizer;
+using trainer::uniform_below;
+
+// Words of two letters over a small alphabet: enough pairs to merge.
+std::string some_text(std::size_t lines) {
+  auto stream = trainer::random_stream(1, "text");
+  std::string text;
+  for (std::size_t line = 0; line < lines; ++line) {
+    for (int word = 0; word < 8; ++word) {
+      for (int letter = 0; letter < 3; ++letter) text += static_cast<char>('a' + uniform_below(stream, 9));
+      text += word < 7 ? ' ' : '\n';
+    }
+  }
+  return text;
+}
+
+DataOptions bpe_options(const TemporaryFolder& folder) {
+  write_bytes(folder / "text", some_text(400));
+  DataOptions options;
+  options.path = {folder / "text"};
+  options.tokenizer = "bpe";
+  options.vocab_size = 400;
+  return options;
+}
+
+const std::vector<std::string> kTexts = {"",
+                                         "abc def",
+                                         "a\nb\n\n",
+                                         "  two  spaces ",
+                                         " ",
+                                         "\n",
+                                         "\t\r\n",
+                                         "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80",
+                                         std::string("nul\0byte", 8),
+                                         "\xff\xfe bad \xc3",
+                                         "under\xe2\x96\x81score",
+                                         "<0x0A> <unk> <s>",
+                                         "\xed\xa0\x80",
+                                         "\xc0\xaf",
+                                         "\xf4\x90\x80\x80"};
+
+void expect_round_trips(const Tokenizer& tokenizer) {
+  for (const std::string& text : kTexts) {
+    const auto tokens = tokenizer.encode(text);
+    for (const std::int32_t token : tokens) {
+      EXPECT_GE(token, 0);
+      EXPECT_LT(token, tokenizer.vocab_size());
+    }
+    EXPECT_EQ(tokenizer.decode(tokens), text) << testing::PrintToString(text);
+  }
+}
+
+TEST(ByteTokenizer, IsTheIdentityOnBytes) {
+  const auto tokenizer = trainer::make_tokenizer(DataOptions());
+  EXPECT_EQ(tokenizer->vocab_size(), 256);
+  EXPECT_EQ(tokenizer->encode("A\xff\n"), (std::vector<std::int32_t>{65, 255, 10}));
+  expect_round_trips(*tokenizer);
+  EXPECT_THAT(message_of([&] { tokenizer->decode(std::vector<std::int32_t>{256}); }), HasSubstr("found 256"));
+}
+
+TEST(Bpe, RoundTripsEveryStringOfBytes) {
+  const TemporaryFolder folder;
+  const auto tokenizer = trainer::make_tokenizer(bpe_options(folder));
+  EXPECT_EQ(tokenizer->vocab_size(), 400);
+  expect_round_trips(*tokenizer);
+  auto stream = trainer::random_stream(2, "bytes");
+  std::string noise(5000, '\0');
+  for (char& c : noise) c = static_cast<char>(uniform_below(stream, 256));
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode(noise)), noise);
+}
+
+TEST(Bpe, NeedsFewerTokensThanBytesAndKeepsNewlinesApart) {
+  const TemporaryFolder folder;
+  const auto tokenizer = trainer::make_tokenizer(bpe_options(folder));
+  const std::string text = some_text(20);
+  EXPECT_LT(tokenizer->encode(text).size(), 0.6 * static_cast<double>(text.size()));
+  const auto newline = tokenizer->encode("\n");
+  ASSERT_EQ(newline.size(), 1u);
+  const auto tokens = tokenizer->encode(text);
+  EXPECT_EQ(std::count(tokens.begin(), tokens.end(), newline[0]), 20);
+}
+
+TEST(Bpe, IsTheSameForTheSameText) {
+  const TemporaryFolder folder;
+  const DataOptions options = bpe_options(folder);
+  EXPECT_EQ(trainer::make_tokenizer(options)->to_bytes(), trainer::make_tokenizer(options)->to_bytes());
+}
+
+TEST(Bpe, DoesNotLearnFromHeldOutText) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  std::string text = some_text(400);
+  options.held_out = 0.3;
+  const auto before = trainer::make_tokenizer(options)->to_bytes();
+  text[text.size() / 2] = 'Z';  // in the middle of a stretch held out
+  write_bytes(options.path[0], text);
+  EXPECT_EQ(trainer::make_tokenizer(options)->to_bytes(), before);
+  text[2] = 'Z';
+  write_bytes(options.path[0], text);
+  EXPECT_NE(trainer::make_tokenizer(options)->to_bytes(), before);
+}
+
+TEST(Bpe, OfATinyTextIsSmallerThanAskedFor) {
+  const TemporaryFolder folder;
+  DataOptions options;
+  write_bytes(folder / "text", "aa aa\nab ab\nba\nbb bb\n");
+  options.path = {folder / "text"};
+  options.tokenizer = "bpe";
+  const auto tokenizer = trainer::make_tokenizer(options);
+  EXPECT_LT(tokenizer->vocab_size(), 300);
+  expect_round_trips(*tokenizer);
+}
+
+TEST(Bpe, RefusesAVocabularyTooSmallForTheBytes) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  options.vocab_size = 100;
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr("data.vocab_size = 100"));
+}
+
+TEST(StoredTokenizer, GivesTheSameTokens) {
+  const TemporaryFolder folder;
+  for (const auto& made :
+       {trainer::make_tokenizer(DataOptions()), trainer::make_tokenizer(bpe_options(folder))}) {
+    const auto again = trainer::tokenizer_from_bytes(made->to_bytes());
+    EXPECT_EQ(again->to_bytes(), made->to_bytes());
+    const std::string text = some_text(5) + "\xff\n";
+    EXPECT_EQ(again->encode(text), made->encode(text));
+  }
+}
+
+TEST(StoredTokenizer, RefusesOtherBytes) {
+  EXPECT_THAT(message_of([] { trainer::tokenizer_from_bytes(""); }),
+              HasSubstr("expected a stored tokenizer"));
+  EXPECT_THAT(message_of([] { trainer::tokenizer_from_bytes("thinwire tokenizer: words\n"); }),
+              HasSubstr("found 'words'"));
+  EXPECT_THAT(message_of([] { trainer::tokenizer_from_bytes("thinwire tokenizer: sentencepiece\nrubbish"); }),
+              HasSubstr("not a SentencePiece model"));
+}
+
+TEST(TokenizerFile, IsASentencePieceModel) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  const std::string stored = trainer::make_tokenizer(options)->to_bytes();
+  write_bytes(folder / "spm.model", stored.substr(stored.find('\n') + 1));
+  options.tokenizer = folder / "spm.model";
+  EXPECT_EQ(trainer::make_tokenizer(options)->to_bytes(), stored);
+  write_bytes(folder / "spm.model", "rubbish");
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr("spm.model"));
+  options.tokenizer = "btyes";
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }),
+              HasSubstr("expected bytes, bpe or a SentencePiece model file; found no file 'btyes'"));
+}
+
+TEST(Bpe, RefusesAMissingOrEmptyCorpusByName) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  options.path = {folder / "nowhere"};
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr(folder / "nowhere"));
+}
+
+}  // namespace
+}  // namespace thinwire::test

@@ -1,0 +1,180 @@
+#include "trainer/model_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/trainer/task/task_support.h"
+#include "tests/trainer/temporary_folder.h"
+#include "trainer/model_tensors.h"
+
+namespace thinwire::trainer {
+namespace {
+
+using test::message_of;
+using test::TemporaryFolder;
+using testing::HasSubstr;
+
+// A trained task of one kind in a run's folder.
+class SavedTask {
+ public:
+  explicit SavedTask(const std::string& kind) : options(small_options(kind)) {
+    if (kind != "pretrain") options.model.from = save_base(folder / "base");
+    if (kind == "distill") options.task.teacher = folder / "base";
+    task = make_task(options);
+    task->calibrate(text_batch(4));
+    train(*task, 5);
+    save_run(run, *task, options);
+  }
+
+  at::Tensor logits() {
+    task->model().eval();
+    return logits_of(task->model(), batch);
+  }
+
+  TemporaryFolder folder;
+  Options options;
+  std::unique_ptr<Task> task;
+  const std::string run = folder / "run";
+  const Batch batch = text_batch(2, 50);
+};
+
+class EveryKind : public testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryKind, testing::Values("pretrain", "qat", "lora", "distill"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
+TEST_P(EveryKind, CheckpointsGiveTheSameLogitsWithoutBaseAndTeacher) {
+  SavedTask saved(GetParam());
+  std::filesystem::remove_all(saved.folder / "base");
+  for (const char* inside : {"", "/", "/checkpoints/step-1", "/checkpoints/step-1/worker-0"}) {
+    const LoadedModel loaded = load_model(saved.run + inside);
+    EXPECT_TRUE(same_bits(logits_of(*loaded.model, saved.batch), saved.logits())) << inside;
+    EXPECT_EQ(loaded.options.task.kind, GetParam());
+    EXPECT_EQ(loaded.tokenizer, ByteTokenizer().to_bytes());
+    EXPECT_FALSE(loaded.model->is_training());
+    for (const at::Tensor& parameter : loaded.model->parameters()) EXPECT_FALSE(parameter.requires_grad());
+  }
+}
+
+class EveryLowBitKind : public EveryKind {};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryLowBitKind, testing::Values("qat", "lora", "distill"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
+TEST_P(EveryLowBitKind, PackedFilesGiveTheSameLogitsBitForBit) {
+  SavedTask saved(GetParam());
+  const std::string packed = saved.folder / "packed.safetensors";
+  export_model(saved.run, ExportFormat::kPacked, packed);
+  const LoadedModel loaded = load_model(packed);
+  EXPECT_TRUE(same_bits(logits_of(*loaded.model, saved.batch), saved.logits()));
+  EXPECT_EQ(loaded.tokenizer, ByteTokenizer().to_bytes());
+
+  // No layer of the blocks came back as floats of full size, in the file or in memory.
+  for (const auto& [name, tensor] : model_tensors(*loaded.model)) {
+    EXPECT_FALSE(name.ends_with(".weight") && name.starts_with("blocks.") && tensor.dim() == 2) << name;
+  }
+  const std::string again = saved.folder / "again.safetensors";
+  export_model(packed, ExportFormat::kPacked, again);
+  EXPECT_EQ(test::read_bytes(packed), test::read_bytes(again));
+}
+
+TEST_P(EveryLowBitKind, FloatFilesHoldWhatTheLayersMultiplyBy) {
+  SavedTask saved(GetParam());
+  const std::string file = saved.folder / "float.safetensors";
+  export_model(saved.run, ExportFormat::kFloat, file);
+  const LoadedModel loaded = load_model(file);
+  EXPECT_EQ(loaded.options.task.kind, "pretrain");
+  const NamedTensors expected = float_weights(saved.task->model(), FloatWeights::kEffective);
+  const auto found = model_tensors(*loaded.model);
+  ASSERT_EQ(found.size(), expected.size());
+  for (const auto& [name, tensor] : found) EXPECT_TRUE(same_bits(tensor, expected.at(name))) << name;
+  // Only quantised inputs are lost in floats.
+  if (std::string(GetParam()) == "distill") {
+    EXPECT_TRUE(same_bits(logits_of(*loaded.model, saved.batch), saved.logits()));
+  }
+}
+
+TEST(ExportModel, GivesAFloatModelBackAndHasNothingToPackInIt) {
+  SavedTask saved("pretrain");
+  const std::string file = saved.folder / "model.safetensors";
+  export_model(saved.run, ExportFormat::kFloat, file);
+  EXPECT_TRUE(same_bits(logits_of(*load_model(file).model, saved.batch), saved.logits()));
+  EXPECT_THAT(message_of([&] { export_model(saved.run, ExportFormat::kPacked, file); }),
+              HasSubstr("low-bit layers"));
+}
+
+TEST(LoadModel, TakesTheNewestWholeCheckpointOfARun) {
+  SavedTask saved("pretrain");
+  const at::Tensor first = saved.logits();
+  train(*saved.task, 3);
+  save_run(saved.run, *saved.task, saved.options, /*step=*/2);
+  EXPECT_TRUE(same_bits(logits_of(*load_model(saved.run).model, saved.batch), saved.logits()));
+
+  const std::string newest = saved.run + "/checkpoints/step-2";
+  std::string bytes = test::read_bytes(newest + "/worker-0/state.safetensors");
+  bytes[bytes.size() / 2] ^= 1;
+  test::write_bytes(newest + "/worker-0/state.safetensors", bytes);
+  EXPECT_TRUE(same_bits(logits_of(*load_model(saved.run).model, saved.batch), first));
+  EXPECT_THAT(message_of([&] { load_model(newest); }), HasSubstr("step-2/worker-0/state.safetensors"));
+}
+
+TEST(LoadModel, RefusesWhatIsNoModelOfOurs) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "empty");
+  EXPECT_THAT(message_of([&] { load_model(folder / "empty"); }), HasSubstr("whole checkpoint"));
+  EXPECT_THAT(message_of([&] { load_model(folder / "missing"); }), HasSubstr("found nothing there"));
+  const std::string foreign = folder / "foreign.safetensors";
+  write_safetensors(foreign, {.tensors = {{"w", at::zeros({2})}}, .metadata = {}});
+  EXPECT_THAT(message_of([&] { load_model(foreign); }), HasSubstr("another program"));
+
+  const auto refuses = [&](const std::string& description, const char* part) {
+    write_safetensors(foreign, {.tensors = {{"w", at::zeros({2})}}, .metadata = {{"thinwire", description}}});
+    EXPECT_THAT(message_of([&] { load_model(foreign); }),
+                testing::AllOf(HasSubstr("foreign"), HasSubstr(part)));
+  };
+  refuses("not JSON", "description");
+  refuses("[1]", "description");
+  nlohmann::json description;
+  describe_options(small_options(), description);
+  refuses(description.dump(), "embedding.weight");
+  description["packed"] = "yes";
+  refuses(description.dump(), "description");
+}
+
+TEST(OptionsJson, ComesBackAsItWent) {
+  Options options = small_options("lora");
+  options.model.tied = false;
+  options.model.mlp_width = 48;
+  options.quant.rule = {{"a", "int2", "none"}, {"b", "none", "int4"}};
+  options.lora = {"x", 3, 5.5, 0.25, "int8"};
+  options.distill = {"y", 2, 3, 4, 5};
+  nlohmann::json once, twice;
+  describe_options(options, once);
+  const Options back = described_options(nlohmann::json::parse(once.dump()));
+  describe_options(back, twice);
+  EXPECT_EQ(once, twice);
+  EXPECT_EQ(back.quant.rule[1].activations, "int4");
+  EXPECT_EQ(back.distill.labels, 5);
+  EXPECT_FALSE(back.model.tied);
+}
+
+TEST(InheritedTokenizer, IsThatOfBaseAndTeacher) {
+  SavedTask saved("pretrain");
+  Options options;
+  EXPECT_EQ(inherited_tokenizer(options), "");
+  options.model.from = saved.run;
+  options.task.teacher = saved.run;
+  EXPECT_EQ(inherited_tokenizer(options), ByteTokenizer().to_bytes());
+
+  const std::string other = save_base(saved.folder / "other", small_options(), /*steps=*/0);
+  test::write_bytes(other + "/tokenizer", "something else");
+  options.task.teacher = other;
+  EXPECT_THAT(message_of([&] { inherited_tokenizer(options); }), HasSubstr("differ"));
+  std::filesystem::remove(other + "/tokenizer");
+  EXPECT_THAT(message_of([&] { inherited_tokenizer(options); }), HasSubstr("found none"));
+}
+
+}  // namespace
+}  // namespace thinwire::trainer
