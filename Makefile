@@ -38,7 +38,7 @@ demo: build      ## four workers on a slow link, killed half way and resumed
 	examples/demo.sh $(BUILD)
 
 bench: build     ## our figures beside those of peers and of the machine
-	$(BUILD)/launch/thinwire bench train
+	$(BUILD)/thinwire bench train
 
 lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
 	git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror

@@ -16,8 +16,9 @@ endforeach()
 install(TARGETS ${folders} EXPORT thinwire ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${header_folders} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/thinwire FILES_MATCHING PATTERN "*.h")
 if(TARGET thinwire)
-  # LibTorch stays where it is, and the installed program finds it there.
-  set_target_properties(thinwire PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  # LibTorch stays where it is, and the installed program finds it there; CMake leaves out folders under our own.
+  set_target_properties(thinwire PROPERTIES INSTALL_RPATH "${TORCH_INSTALL_PREFIX}/lib"
+                                            INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS thinwire RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
