@@ -102,7 +102,8 @@ StoredModel read_checkpoint(const std::string& path) {
   const CheckpointPath wanted = parse_checkpoint_path(path);
   const CheckpointCheck chosen = choose_checkpoint(path, wanted);
   const State state = CheckpointStore(wanted.run.string(), chosen.worker, /*keep=*/1).load(chosen.step);
-  StoredModel stored{.path = path};
+  StoredModel stored;
+  stored.path = path;
   read_description(state.meta, stored);
   stored.tensors = state.part("agreed").tensors;
   stored.tensors.merge(state.part("frozen").tensors);
@@ -120,7 +121,8 @@ StoredModel read_exported(const std::string& path) {
         ": expected a model exported by thinwire (metadata 'thinwire'), found a safetensors "
         "file of another program; such files cannot be opened yet");
   const nlohmann::json description = nlohmann::json::parse(text->second, nullptr, /*allow_exceptions=*/false);
-  StoredModel stored{.path = path};
+  StoredModel stored;
+  stored.path = path;
   read_description(description, stored);
   if (const auto bytes = file.tensors.extract(kTokenizerTensor)) {
     const at::Tensor tokenizer = bytes.mapped().contiguous();
