@@ -26,7 +26,11 @@ inline const bool kOneThread = [] {
 
 inline Options small_options(const std::string& kind = "pretrain") {
   Options options;
-  options.model = {.layers = 2, .width = 32, .heads = 2, .context = 32, .vocab = 256};
+  options.model.layers = 2;
+  options.model.width = 32;
+  options.model.heads = 2;
+  options.model.context = 32;
+  options.model.vocab = 256;
   options.task.kind = kind;
   if (kind == "qat") options.quant.rule = {QuantRule{}};
   options.lora.rank = 4;

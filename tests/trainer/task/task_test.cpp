@@ -129,7 +129,9 @@ TEST(QatTask, CalibrationSetsAndNamesEveryActivationStep) {
   for (const TrainedTensor& tensor : task->trained()) {
     const bool named = std::find(names.begin(), names.end(), tensor.name) != names.end();
     EXPECT_EQ(named, tensor.name.ends_with("activation_step"));
-    if (named) EXPECT_NE(tensor.tensor.item<float>(), 1) << tensor.name;
+    if (named) {
+      EXPECT_NE(tensor.tensor.item<float>(), 1) << tensor.name;
+    }
   }
 }
 
@@ -157,7 +159,9 @@ TEST(QatTask, UpdatesCannotLeaveAStepBelowZero) {
   }
   task->after_update();
   for (const TrainedTensor& tensor : task->trained()) {
-    if (tensor.name.ends_with("_step")) EXPECT_GT(tensor.tensor.min().item<float>(), 0) << tensor.name;
+    if (tensor.name.ends_with("_step")) {
+      EXPECT_GT(tensor.tensor.min().item<float>(), 0) << tensor.name;
+    }
   }
 }
 
@@ -189,9 +193,15 @@ TEST(LoraTask, StartsAsItsBaseAndOnlyBHasAGradient) {
   task->loss(text_batch(4)).backward();
   for (const TrainedTensor& tensor : task->trained()) {
     const float largest = tensor.tensor.grad().abs().max().item<float>();
-    if (tensor.name.ends_with("lora_a")) EXPECT_EQ(largest, 0) << tensor.name;
-    if (tensor.name.ends_with("lora_b")) EXPECT_GT(largest, 0) << tensor.name;
-    if (tensor.name.ends_with("lora_b")) EXPECT_EQ(tensor.tensor.abs().max().item<float>(), 0);
+    if (tensor.name.ends_with("lora_a")) {
+      EXPECT_EQ(largest, 0) << tensor.name;
+    }
+    if (tensor.name.ends_with("lora_b")) {
+      EXPECT_GT(largest, 0) << tensor.name;
+    }
+    if (tensor.name.ends_with("lora_b")) {
+      EXPECT_EQ(tensor.tensor.abs().max().item<float>(), 0);
+    }
   }
 }
 
