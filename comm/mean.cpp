@@ -37,7 +37,7 @@ std::uint64_t mean_wire_bytes(Leg leg, int workers, int rank, const quant::Codec
 }
 
 std::shared_ptr<CodedMean> CodedMean::make(const MeanSpec& spec, const quant::Codec& codec,
-                                           std::size_t num_values, Buffer payload) {
+                                           std::size_t num_values, const Buffer& payload) {
   return spec.leg == Leg::kGather ? make_gather_mean(spec, codec, num_values, payload)
                                   : make_reduce_mean(spec, codec, num_values, payload);
 }

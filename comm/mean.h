@@ -52,9 +52,9 @@ struct MeanSpec {
 class CodedMean : public Operation {
  public:
   // payload: codec.encoded_bytes(num_values) bytes of this worker's values (std::invalid_argument otherwise);
-  // the object owns them from here on. codec must outlive the object.
+  // the object keeps a copy. codec must outlive the object.
   static std::shared_ptr<CodedMean> make(const MeanSpec& spec, const quant::Codec& codec,
-                                         std::size_t num_values, Buffer payload);
+                                         std::size_t num_values, const Buffer& payload);
 
   virtual const MeanSpec& spec() const = 0;
   // The own payload, kept until the mean is destroyed: a checkpoint stores it and a resumed run sends it

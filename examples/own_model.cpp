@@ -6,9 +6,10 @@
 //   cmake --build build/own_model
 //   "$HOME/thinwire/bin/thinwire" launch -n 4 --link 20mbit/40ms -- build/own_model/own_model 300
 //
-// Expected output on two cores (the digest depends on the processor):
+// Expected output: a line from each worker, all with the same digest, and the accuracy on the test images:
 //
-//   TODO
+//   worker R of 4: sent ... MB, digest <32 hex digits>
+//   accuracy ... after 300 steps
 #include <torch/torch.h>
 #include <zlib.h>
 

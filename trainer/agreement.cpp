@@ -10,6 +10,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "trainer/model_file.h"
 #include "trainer/outer/digest.h"
 #include "trainer/run_folder.h"
 
@@ -74,7 +75,8 @@ std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, cons
       std::ifstream in(path, std::ios::binary);
       bytes.assign(std::istreambuf_iterator<char>(in), {});
     } else {
-      bytes = make_tokenizer(options.data)->to_bytes();
+      bytes = inherited_tokenizer(options);
+      if (bytes.empty()) bytes = make_tokenizer(options.data)->to_bytes();
       write_file_atomically(path, bytes);
     }
   }

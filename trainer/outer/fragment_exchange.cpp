@@ -65,16 +65,16 @@ void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint
     codec_->encode(delta, key, payload);
   sent_step_ = step;
   state_digest_ = state_digest;
-  submit(std::move(payload));
+  submit(payload);
 }
 
-void FragmentExchange::submit(comm::Buffer payload) {
+void FragmentExchange::submit(const comm::Buffer& payload) {
   auto mean = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
                                      .fragment = fragment_,
                                      .seed = context_.seed,
                                      .leg = leg_,
                                      .state_digest = state_digest_},
-                                    *codec_, size_, std::move(payload));
+                                    *codec_, size_, payload);
   // The engine may hold the mean longer than this object lives (a run that stops); the codec goes with it.
   using Kept = std::pair<std::shared_ptr<const quant::Codec>, std::shared_ptr<comm::CodedMean>>;
   auto kept = std::make_shared<Kept>(codec_, std::move(mean));

@@ -43,7 +43,7 @@ class FragmentExchange {
   void resend();
 
  private:
-  void submit(comm::Buffer payload);
+  void submit(const comm::Buffer& payload);
   void compare_digests() const;
 
   const OuterContext context_;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/random.h"
 
@@ -96,21 +98,22 @@ TEST(Bpe, NeedsFewerTokensThanBytesAndKeepsNewlinesApart) {
 TEST(Bpe, IsTheSameForTheSameText) {
   const TemporaryFolder folder;
   const DataOptions options = bpe_options(folder);
-  EXPECT_EQ(trainer::make_tokenizer(options)->to_bytes(), trainer::make_tokenizer(options)->to_bytes());
+  EXPECT_TRUE(trainer::make_tokenizer(options)->to_bytes() == trainer::make_tokenizer(options)->to_bytes());
 }
 
 TEST(Bpe, DoesNotLearnFromHeldOutText) {
   const TemporaryFolder folder;
   DataOptions options = bpe_options(folder);
-  std::string text = some_text(400);
+  const std::string text = some_text(400);
   options.held_out = 0.3;
-  const auto before = trainer::make_tokenizer(options)->to_bytes();
-  text[text.size() / 2] = 'Z';  // in the middle of a stretch held out
-  write_bytes(options.path[0], text);
-  EXPECT_EQ(trainer::make_tokenizer(options)->to_bytes(), before);
-  text[2] = 'Z';
-  write_bytes(options.path[0], text);
-  EXPECT_NE(trainer::make_tokenizer(options)->to_bytes(), before);
+  const std::string before = trainer::make_tokenizer(options)->to_bytes();
+  const std::string other(200, 'Z');
+  const auto changed_at = [&](std::size_t position) {
+    write_bytes(options.path[0], std::string(text).replace(position, other.size(), other));
+    return trainer::make_tokenizer(options)->to_bytes() != before;
+  };
+  EXPECT_FALSE(changed_at(text.size() / 2));  // in the middle of a stretch held out
+  EXPECT_TRUE(changed_at(100));
 }
 
 TEST(Bpe, OfATinyTextIsSmallerThanAskedFor) {
@@ -136,7 +139,7 @@ TEST(StoredTokenizer, GivesTheSameTokens) {
   for (const auto& made :
        {trainer::make_tokenizer(DataOptions()), trainer::make_tokenizer(bpe_options(folder))}) {
     const auto again = trainer::tokenizer_from_bytes(made->to_bytes());
-    EXPECT_EQ(again->to_bytes(), made->to_bytes());
+    EXPECT_TRUE(again->to_bytes() == made->to_bytes());
     const std::string text = some_text(5) + "\xff\n";
     EXPECT_EQ(again->encode(text), made->encode(text));
   }
@@ -157,7 +160,7 @@ TEST(TokenizerFile, IsASentencePieceModel) {
   const std::string stored = trainer::make_tokenizer(options)->to_bytes();
   write_bytes(folder / "spm.model", stored.substr(stored.find('\n') + 1));
   options.tokenizer = folder / "spm.model";
-  EXPECT_EQ(trainer::make_tokenizer(options)->to_bytes(), stored);
+  EXPECT_TRUE(trainer::make_tokenizer(options)->to_bytes() == stored);
   write_bytes(folder / "spm.model", "rubbish");
   EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr("spm.model"));
   options.tokenizer = "btyes";
