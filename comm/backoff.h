@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "comm/transport.h"
 
@@ -14,15 +15,15 @@ namespace thinwire::comm {
 class Backoff {
  public:
   // Call whenever something moved.
-  void reset() { idle_since_.reset(); }
+  void reset() { idle_ = false; }
 
   // Call after a poll that moved nothing: returns at once while spinning, yields for a while, and then says
   // how long to sleep. A sleep is a sixteenth of the wait so far, from 50 us to 1 ms: it delays what we wait
   // for by 6 % at most. It ends at next_event if that is earlier.
   [[nodiscard]] Clock::duration next_sleep(std::optional<Clock::time_point> next_event) {
     const auto now = Clock::now();
-    if (!idle_since_) idle_since_ = now;
-    const auto waited = now - *idle_since_;
+    if (!std::exchange(idle_, true)) idle_since_ = now;
+    const auto waited = now - idle_since_;
     if (waited < kSpin) return Clock::duration::zero();
     if (waited < kYield) {
       std::this_thread::yield();
@@ -44,7 +45,8 @@ class Backoff {
   static constexpr std::chrono::microseconds kShortestSleep{50};
   static constexpr std::chrono::microseconds kLongestSleep{1000};
 
-  std::optional<Clock::time_point> idle_since_;
+  bool idle_ = false;
+  Clock::time_point idle_since_;  // while idle_
 };
 
 }  // namespace thinwire::comm
