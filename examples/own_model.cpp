@@ -6,10 +6,10 @@
 //   cmake --build build/own_model
 //   "$HOME/thinwire/bin/thinwire" launch -n 4 --link 20mbit/40ms -- build/own_model/own_model 300
 //
-// Expected output: a line from each worker, all with the same digest, and the accuracy on the test images:
+// Expected output: a line from each worker, all with one digest, and the accuracy on the test images:
 //
-//   worker R of 4: sent ... MB, digest <32 hex digits>
-//   accuracy ... after 300 steps
+//   worker 2 of 4: sent 0.43 MB, digest 36c3ae0cd75640bc26e4b3df30e4e55f      (and so on, in any order)
+//   accuracy 0.785 after 300 steps
 #include <torch/torch.h>
 #include <zlib.h>
 
