@@ -17,58 +17,44 @@ std::uint16_t to_bf16(float value, const BlockRun& run, std::uint64_t offset) {
   return static_cast<std::uint16_t>((bits + addend) >> 16);
 }
 
-float from_bf16(std::uint16_t code) {
+float fp32_at(const std::byte* codes, std::size_t i) {
+  float value;
+  std::memcpy(&value, codes + i * sizeof value, sizeof value);
+  return value;
+}
+
+float bf16_at(const std::byte* codes, std::size_t i) {
+  std::uint16_t code;
+  std::memcpy(&code, codes + i * sizeof code, sizeof code);
   return std::bit_cast<float>(static_cast<std::uint32_t>(code) << 16);
 }
 
-template <class Stored, class ToStored>
-void encode_each(const BlockRun& run, const float* values, std::byte* codes, ToStored to_stored) {
-  for (std::size_t i = 0; i < run.num_values; ++i) {
-    const Stored stored = to_stored(values[i], i);
-    std::memcpy(codes + i * sizeof stored, &stored, sizeof stored);
-  }
-}
-
-template <class Stored, class Emit>
-void decode_each(const BlockRun& run, const std::byte* codes, Emit emit) {
-  for (std::size_t i = 0; i < run.num_values; ++i) {
-    Stored stored;
-    std::memcpy(&stored, codes + i * sizeof stored, sizeof stored);
-    emit(i, stored);
-  }
-}
-
 constexpr BlockLoops kFp32Loops = {
-    .encode =
-        [](const BlockRun& run, const float* values, std::byte*, std::byte* codes) {
-          encode_each<float>(run, values, codes, [](float value, std::size_t) { return value; });
-        },
-    .decode =
-        [](const BlockRun& run, const std::byte*, const std::byte* codes, float* values) {
-          decode_each<float>(run, codes, [&](std::size_t i, float value) { values[i] = value; });
-        },
+    .encode = [](const BlockRun& run, const float* values, std::byte*,
+                 std::byte* codes) { std::memcpy(codes, values, run.num_values * sizeof(float)); },
+    .decode = [](const BlockRun& run, const std::byte*, const std::byte* codes,
+                 float* values) { std::memcpy(values, codes, run.num_values * sizeof(float)); },
     .decode_add =
         [](const BlockRun& run, const std::byte*, const std::byte* codes, float* sum) {
-          decode_each<float>(run, codes, [&](std::size_t i, float value) { sum[i] += value; });
+          for (std::size_t i = 0; i < run.num_values; ++i) sum[i] += fp32_at(codes, i);
         },
 };
 
 constexpr BlockLoops kBf16Loops = {
     .encode =
         [](const BlockRun& run, const float* values, std::byte*, std::byte* codes) {
-          encode_each<std::uint16_t>(run, values, codes, [&](float value, std::size_t i) {
-            return to_bf16(value, run, run.first + i);
-          });
+          for (std::size_t i = 0; i < run.num_values; ++i) {
+            const std::uint16_t code = to_bf16(values[i], run, run.first + i);
+            std::memcpy(codes + i * sizeof code, &code, sizeof code);
+          }
         },
     .decode =
         [](const BlockRun& run, const std::byte*, const std::byte* codes, float* values) {
-          decode_each<std::uint16_t>(run, codes,
-                                     [&](std::size_t i, std::uint16_t code) { values[i] = from_bf16(code); });
+          for (std::size_t i = 0; i < run.num_values; ++i) values[i] = bf16_at(codes, i);
         },
     .decode_add =
         [](const BlockRun& run, const std::byte*, const std::byte* codes, float* sum) {
-          decode_each<std::uint16_t>(run, codes,
-                                     [&](std::size_t i, std::uint16_t code) { sum[i] += from_bf16(code); });
+          for (std::size_t i = 0; i < run.num_values; ++i) sum[i] += bf16_at(codes, i);
         },
 };
 

@@ -40,14 +40,9 @@ struct MinifloatRule {
   }
 
   static HWY_INLINE Ints nearest(Floats y) {
+    if constexpr (kMantissaBits == 0) return with_sign(y, nearest_power(y));
     const Position p = position(y);
-    Ints magnitude = hn::Add(nearest_int(p.q), p.base);
-    if constexpr (kMantissaBits == 0) {
-      // q = 1.5 has become 2, but the even code is the one below if the base is odd.
-      const auto is_tie = hn::RebindMask(kInt, hn::Eq(p.q, hn::Set(kFloat, 1.5f)));
-      magnitude = hn::Sub(magnitude, hn::IfThenElseZero(is_tie, hn::And(p.base, hn::Set(kInt, 1))));
-    }
-    return with_sign(y, magnitude);
+    return with_sign(y, hn::Add(nearest_int(p.q), p.base));
   }
 
   static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
@@ -88,6 +83,20 @@ struct MinifloatRule {
         hn::Sub(hn::Set(kInt, static_cast<std::int32_t>((254u + kMantissaBits) << 23)), exponent);
     const Ints binade = hn::Sub(exponent, hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits)));
     return {hn::Mul(a, hn::BitCast(kFloat, inverse_step)), hn::ShiftRight<23 - kMantissaBits>(binade)};
+  }
+
+  // Of formats without mantissa: the code of the power of two nearest to |y|. The sum below carries into the
+  // exponent from 1.5 * 2^k on, and on it if the exponent, and so the code, becomes even. Between 0 and 1 the
+  // border is 0.5.
+  static HWY_INLINE Ints nearest_power(Floats y) {
+    const Floats a = hn::Min(hn::Abs(y), hn::Set(kFloat, kTop));
+    const Ints bits = hn::BitCast(kInt, a);
+    const Ints is_odd = hn::And(hn::ShiftRight<23>(bits), hn::Set(kInt, 1));
+    const Ints rounded = hn::ShiftRight<23>(hn::Add(hn::Add(bits, is_odd), hn::Set(kInt, (1 << 22) - 1)));
+    const auto above_half = hn::RebindMask(kInt, hn::Gt(a, hn::Set(kFloat, 0.5f)));
+    const Ints least = hn::IfThenElseZero(above_half, hn::Set(kInt, 1));
+    return hn::Max(hn::Sub(rounded, hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits >> 23) - 1)),
+                   least);
   }
 
   // Ones from the sign bit of the code up, if y is negative and the magnitude not 0.

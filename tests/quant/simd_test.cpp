@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <random>
+#include <thread>
 #include <tuple>
 
 #include "quant/kernel/target.h"
@@ -146,6 +148,13 @@ TEST(Targets, BeginWithTheReference) {
   EXPECT_TRUE(is_supported(active_target()));
 }
 
+// One of the ctest entries sets THINWIRE_SIMD.
+TEST(Targets, FollowTheEnvironment) {
+  const char* name = std::getenv("THINWIRE_SIMD");
+  if (name == nullptr) GTEST_SKIP() << "THINWIRE_SIMD is not set";
+  EXPECT_EQ(target_name(active_target()), name);
+}
+
 TEST(Targets, AreForcedForAScopeAndAThread) {
   const Target usual = active_target();
   {
@@ -156,6 +165,7 @@ TEST(Targets, AreForcedForAScopeAndAThread) {
       EXPECT_EQ(active_target(), usual);
     }
     EXPECT_EQ(active_target(), Target::kScalar);
+    std::thread([&] { EXPECT_EQ(active_target(), usual); }).join();
   }
   EXPECT_EQ(active_target(), usual);
 }
