@@ -94,6 +94,7 @@ class ShapedTransport final : public Transport {
       const auto due = due_of(event, now);
       due_[{event.peer, event.sequence}] = due;
       last_due_[event.peer] = std::max(last_due_[event.peer], due);
+      event.due = due;
       events.push_back(std::move(event));  // the receiver may already make room
     } else if (event.kind == Kind::kReceived) {
       const auto due = due_.extract({event.peer, event.sequence});

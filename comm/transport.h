@@ -38,6 +38,7 @@ struct TransportEvent {
   enum class Kind : std::uint8_t {
     kSent,       // the bytes of (peer, sequence) may be reused
     kAnnounced,  // peer sends num_bytes as `sequence`; accept() it or leave it
+    kMoved,      // a part of (peer, sequence) was sent or received, and more is to come
     kReceived,   // data of an accepted message
     kLost,       // peer sends nothing more; reason says why. Comes after what the peer announced.
   };
@@ -46,6 +47,7 @@ struct TransportEvent {
   std::uint64_t sequence = 0;
   Traffic traffic = Traffic::kWire;
   std::size_t num_bytes = 0;
+  Clock::time_point due{};  // kAnnounced: not expected before; the epoch if nothing is known
   Buffer data{};
   std::string reason{};
 };

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <algorithm>
 #include <iostream>
+#include <span>
 #include <vector>
 
 #include "comm/backend/mpi/mpi_session.h"
@@ -56,6 +58,18 @@ std::vector<SuiteWorld> worlds_with_peers() {
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CommunicatorFaults);  // in a world of one
 INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorSuite, testing::ValuesIn(worlds()));
 INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorFaults, testing::ValuesIn(worlds_with_peers()));
+
+TEST(MpiTransport, MovesAMessageOfSeveralParts) {
+  const std::size_t num_bytes = 9'000'000;
+  mpi_world("unlimited").run(60, [&](Communicator& communicator) {
+    const Buffer mine = pattern(num_bytes, communicator.rank(), 0, 0);
+    for (int root = 0; root < std::min(2, communicator.size()); ++root) {
+      const auto sent =
+          communicator.rank() == root ? std::span<const std::byte>(mine) : std::span<const std::byte>();
+      EXPECT_TRUE(broadcast(communicator, root, root, sent, num_bytes) == pattern(num_bytes, root, 0, 0));
+    }
+  });
+}
 
 TEST(MpiEngine, GathersOnAThreadOfItsOwn) {
   const auto session = std::make_shared<MpiSession>();

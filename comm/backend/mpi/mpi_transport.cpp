@@ -37,7 +37,7 @@ static_assert(sizeof(Envelope) == 24);
 
 constexpr std::uint32_t kMagic = 0x54574d31;  // "TWM1": another release does not mix in
 constexpr std::size_t kInlineBytes = 2048;    // within the eager limit of every Open MPI transport
-constexpr std::size_t kPartBytes = std::size_t{8} << 20;  // MPI counts are ints; no need to come near
+constexpr std::size_t kPartBytes = std::size_t{1} << 20;  // MPI counts are ints; no need to come near
 constexpr int kEnvelopeTag = 0;
 
 using Key = std::pair<int, std::uint64_t>;  // peer, sequence
@@ -224,7 +224,8 @@ void MpiTransport::finish_requests(std::vector<TransportEvent>& events) {
   if (num_done == MPI_UNDEFINED || num_done == 0) return;
   for (int i = 0; i < num_done; ++i) {
     Transfer& transfer = *owners_[indices_[i]];
-    if (--transfer.remaining == 0) finish(transfer, events);
+    --transfer.remaining;
+    finish(transfer, events);
     owners_[indices_[i]].reset();
   }
   std::erase(owners_, nullptr);
@@ -232,8 +233,9 @@ void MpiTransport::finish_requests(std::vector<TransportEvent>& events) {
 }
 
 void MpiTransport::finish(Transfer& transfer, std::vector<TransportEvent>& events) {
-  const bool received = transfer.direction == TransportEvent::Kind::kReceived;
-  events.push_back({.kind = transfer.direction,
+  const bool complete = transfer.remaining == 0;
+  const bool received = complete && transfer.direction == TransportEvent::Kind::kReceived;
+  events.push_back({.kind = complete ? transfer.direction : TransportEvent::Kind::kMoved,
                     .peer = transfer.key.first,
                     .sequence = transfer.key.second,
                     .data = received ? std::move(transfer.data) : Buffer()});
