@@ -9,12 +9,27 @@
 namespace thinwire::trainer {
 namespace {
 
-Batch window(const std::vector<std::int32_t>& tokens, std::int64_t begin, std::int64_t length) {
-  Batch batch{at::empty({1, length}, at::kLong), at::empty({1, length}, at::kLong)};
+constexpr std::int64_t kWindowsPerBatch = 16;
+
+// `count` windows of `length` tokens that follow each other.
+Batch windows(const std::vector<std::int32_t>& tokens, std::int64_t begin, std::int64_t count,
+              std::int64_t length) {
+  Batch batch{at::empty({count, length}, at::kLong), at::empty({count, length}, at::kLong)};
   const auto first = tokens.begin() + begin;
-  std::copy(first, first + length, batch.tokens.data_ptr<std::int64_t>());
-  std::copy(first + 1, first + length + 1, batch.targets.data_ptr<std::int64_t>());
+  std::copy(first, first + count * length, batch.tokens.data_ptr<std::int64_t>());
+  std::copy(first + 1, first + count * length + 1, batch.targets.data_ptr<std::int64_t>());
   return batch;
+}
+
+void add_windows(const std::vector<std::int32_t>& tokens, std::int64_t length, std::vector<Batch>& batches) {
+  const auto targets = static_cast<std::int64_t>(tokens.size()) - 1;
+  std::int64_t begin = 0;
+  while (targets - begin >= length) {
+    const std::int64_t count = std::min(kWindowsPerBatch, (targets - begin) / length);
+    batches.push_back(windows(tokens, begin, count, length));
+    begin += count * length;
+  }
+  if (begin < targets) batches.push_back(windows(tokens, begin, 1, targets - begin));
 }
 
 }  // namespace
@@ -25,10 +40,7 @@ EvaluationText whole_text(const std::vector<Source>& sources, const Tokenizer& t
   std::size_t num_bytes = 0, num_tokens = 0;
   for (const Source& source : sources) {
     const std::vector<std::int32_t> tokens = tokenizer.encode(source.text);
-    const auto targets = static_cast<std::int64_t>(tokens.size()) - 1;
-    for (std::int64_t begin = 0; begin < targets; begin += length) {
-      text.batches.push_back(window(tokens, begin, std::min(length, targets - begin)));
-    }
+    add_windows(tokens, length, text.batches);
     num_bytes += source.text.size();
     num_tokens += tokens.size();
   }

@@ -246,6 +246,17 @@ TEST(Config, TheReferenceInDocsIsUpToDate) {
   EXPECT_EQ(text.str(), config_reference()) << "write it anew: thinwire --config-reference > docs/config.md";
 }
 
+TEST(Config, EveryExampleIsAccepted) {
+  int examples = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(THINWIRE_SOURCE_DIR) + "/examples")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++examples;
+    EXPECT_NO_THROW(load_config(entry.path(), {})) << entry.path();
+  }
+  EXPECT_GT(examples, 0);
+}
+
 TEST(Nearest, CountsInsertionsDeletionsSubstitutionsAndSwaps) {
   EXPECT_EQ(edit_distance("", "abc"), 3u);
   EXPECT_EQ(edit_distance("abc", ""), 3u);
