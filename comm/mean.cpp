@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <stdexcept>
+#include <utility>
 
 #include "comm/collectives/chunks.h"
 #include "comm/collectives/fragment_mean.h"
@@ -36,10 +37,10 @@ std::uint64_t mean_wire_bytes(Leg leg, int workers, int rank, const quant::Codec
   return bytes;
 }
 
-std::shared_ptr<CodedMean> CodedMean::make(const MeanSpec& spec, const quant::Codec& codec,
+std::shared_ptr<CodedMean> CodedMean::make(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
                                            std::size_t num_values, const Buffer& payload) {
-  return spec.leg == Leg::kGather ? make_gather_mean(spec, codec, num_values, payload)
-                                  : make_reduce_mean(spec, codec, num_values, payload);
+  const auto make = spec.leg == Leg::kGather ? make_gather_mean : make_reduce_mean;
+  return make(spec, std::move(codec), num_values, payload);
 }
 
 }  // namespace thinwire::comm

@@ -52,8 +52,8 @@ struct MeanSpec {
 class CodedMean : public Operation {
  public:
   // payload: codec.encoded_bytes(num_values) bytes of this worker's values (std::invalid_argument otherwise);
-  // the object keeps a copy. codec must outlive the object.
-  static std::shared_ptr<CodedMean> make(const MeanSpec& spec, const quant::Codec& codec,
+  // the object keeps a copy.
+  static std::shared_ptr<CodedMean> make(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
                                          std::size_t num_values, const Buffer& payload);
 
   virtual const MeanSpec& spec() const = 0;

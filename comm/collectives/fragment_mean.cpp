@@ -7,16 +7,16 @@
 
 namespace thinwire::comm {
 
-FragmentMean::FragmentMean(const MeanSpec& spec, const quant::Codec& codec, std::size_t num_values,
-                           const Buffer& payload)
+FragmentMean::FragmentMean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
+                           std::size_t num_values, const Buffer& payload)
     : spec_(spec),
-      codec_(codec),
+      codec_(std::move(codec)),
       num_values_(num_values),
       own_frame_(quant::kWireHeaderBytes + payload.size()) {
-  if (payload.size() != codec.encoded_bytes(num_values)) {
+  if (payload.size() != codec_->encoded_bytes(num_values)) {
     throw std::invalid_argument(
         fmt::format("[mean] fragment {}: {} values in {} take {} bytes, the payload has {}", spec.fragment,
-                    num_values, codec.name(), codec.encoded_bytes(num_values), payload.size()));
+                    num_values, codec_->name(), codec_->encoded_bytes(num_values), payload.size()));
   }
   std::copy(payload.begin(), payload.end(), own_frame_.begin() + quant::kWireHeaderBytes);
 }
@@ -34,7 +34,7 @@ std::unique_ptr<Work> FragmentMean::start(Communicator& communicator, std::uint6
   const char* exchange = spec_.leg == Leg::kGather ? "gather" : leg == 0 ? "reduce, chunks" : "reduce, means";
   return communicator.exchange({.sequence = exchange_sequence(id, leg),
                                 .outgoing = std::move(outgoing),
-                                .max_bytes = max_frame_bytes(codec_, max_values),
+                                .max_bytes = max_frame_bytes(*codec_, max_values),
                                 .traffic = Traffic::kWire,
                                 .what = describe(spec_, exchange)});
 }

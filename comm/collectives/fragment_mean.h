@@ -12,7 +12,7 @@ namespace thinwire::comm {
 
 class FragmentMean : public CodedMean {
  public:
-  FragmentMean(const MeanSpec& spec, const quant::Codec& codec, std::size_t num_values,
+  FragmentMean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec, std::size_t num_values,
                const Buffer& payload);
 
   const MeanSpec& spec() const override { return spec_; }
@@ -29,7 +29,8 @@ class FragmentMean : public CodedMean {
   void check_mean(std::span<float> mean) const;
 
   const MeanSpec spec_;
-  const quant::Codec& codec_;
+  // Shared: the engine may hold a mean longer than the loop that made it lives (a run that stops).
+  const std::shared_ptr<const quant::Codec> codec_;
   const std::size_t num_values_;
   Buffer own_frame_;
   std::unique_ptr<Work> work_;
@@ -37,9 +38,9 @@ class FragmentMean : public CodedMean {
   std::vector<std::uint64_t> sent_bytes_;
 };
 
-std::shared_ptr<CodedMean> make_gather_mean(const MeanSpec& spec, const quant::Codec& codec,
+std::shared_ptr<CodedMean> make_gather_mean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
                                             std::size_t num_values, const Buffer& payload);
-std::shared_ptr<CodedMean> make_reduce_mean(const MeanSpec& spec, const quant::Codec& codec,
+std::shared_ptr<CodedMean> make_reduce_mean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
                                             std::size_t num_values, const Buffer& payload);
 
 }  // namespace thinwire::comm

@@ -15,7 +15,7 @@ class GatherMean final : public FragmentMean {
 
   bool advance(Communicator& communicator, std::uint64_t id) override {
     if (!work_) {
-      seal_frame(frame_info(spec_, codec_, num_values_, communicator.rank(), 0), own_frame_);
+      seal_frame(frame_info(spec_, *codec_, num_values_, communicator.rank(), 0), own_frame_);
       work_ = start(communicator, id, 0,
                     std::vector<std::span<const std::byte>>(communicator.size(), own_frame_), num_values_);
     }
@@ -23,7 +23,7 @@ class GatherMean final : public FragmentMean {
     frames_ = work_->take();
     work_.reset();
     for (int r = 0; r < communicator.size(); ++r) {
-      const auto expected = frame_info(spec_, codec_, num_values_, r, 0);
+      const auto expected = frame_info(spec_, *codec_, num_values_, r, 0);
       state_digests_.push_back(open_frame(frames_[r], expected, communicator.rank()).state_digest);
     }
     return true;
@@ -31,8 +31,8 @@ class GatherMean final : public FragmentMean {
 
   void decode_mean(std::span<float> mean) const override {
     check_mean(mean);
-    codec_.decode(payload_of(frames_[0]), mean);
-    for (std::size_t r = 1; r < frames_.size(); ++r) codec_.decode_add(payload_of(frames_[r]), mean);
+    codec_->decode(payload_of(frames_[0]), mean);
+    for (std::size_t r = 1; r < frames_.size(); ++r) codec_->decode_add(payload_of(frames_[r]), mean);
     quant::divide_in_place(mean, static_cast<float>(frames_.size()));
   }
 
@@ -42,9 +42,9 @@ class GatherMean final : public FragmentMean {
 
 }  // namespace
 
-std::shared_ptr<CodedMean> make_gather_mean(const MeanSpec& spec, const quant::Codec& codec,
+std::shared_ptr<CodedMean> make_gather_mean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
                                             std::size_t num_values, const Buffer& payload) {
-  return std::make_shared<GatherMean>(spec, codec, num_values, payload);
+  return std::make_shared<GatherMean>(spec, std::move(codec), num_values, payload);
 }
 
 }  // namespace thinwire::comm

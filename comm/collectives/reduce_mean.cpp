@@ -37,8 +37,8 @@ class ReduceMean final : public FragmentMean {
     check_mean(mean);
     const int size = static_cast<int>(mean_frames_.size());
     for (int r = 0; r < size; ++r) {
-      const Chunk chunk = chunk_of(r, size, num_values_, codec_.block());
-      codec_.decode(payload_of(mean_frames_[r]), mean.subspan(chunk.first, chunk.num_values));
+      const Chunk chunk = chunk_of(r, size, num_values_, codec_->block());
+      codec_->decode(payload_of(mean_frames_[r]), mean.subspan(chunk.first, chunk.num_values));
     }
   }
 
@@ -48,27 +48,27 @@ class ReduceMean final : public FragmentMean {
   void send_chunks(Communicator& communicator, std::uint64_t id) {
     const int size = communicator.size();
     for (int r = 0; r < size; ++r) {
-      const Chunk chunk = chunk_of(r, size, num_values_, codec_.block());
-      Buffer frame(quant::kWireHeaderBytes + codec_.encoded_bytes(chunk.num_values));
-      codec_.slice(payload(), num_values_, {chunk.first, chunk.num_values},
-                   std::span(frame).subspan(quant::kWireHeaderBytes));
-      seal_frame(frame_info(spec_, codec_, chunk.num_values, communicator.rank(), 0), frame);
+      const Chunk chunk = chunk_of(r, size, num_values_, codec_->block());
+      Buffer frame(quant::kWireHeaderBytes + codec_->encoded_bytes(chunk.num_values));
+      codec_->slice(payload(), num_values_, {chunk.first, chunk.num_values},
+                    std::span(frame).subspan(quant::kWireHeaderBytes));
+      seal_frame(frame_info(spec_, *codec_, chunk.num_values, communicator.rank(), 0), frame);
       outgoing_.push_back(std::move(frame));
     }
-    const Chunk own = chunk_of(communicator.rank(), size, num_values_, codec_.block());
+    const Chunk own = chunk_of(communicator.rank(), size, num_values_, codec_->block());
     work_ = start(communicator, id, 0, {outgoing_.begin(), outgoing_.end()}, own.num_values);
     phase_ = Phase::kChunks;
   }
 
   std::vector<float> mean_of_own_chunk(Communicator& communicator, const std::vector<Buffer>& frames) {
     const int size = communicator.size();
-    const Chunk own = chunk_of(communicator.rank(), size, num_values_, codec_.block());
+    const Chunk own = chunk_of(communicator.rank(), size, num_values_, codec_->block());
     std::vector<float> sum(own.num_values);
     for (int r = 0; r < size; ++r) {
       const auto message =
-          open_frame(frames[r], frame_info(spec_, codec_, own.num_values, r, 0), communicator.rank());
+          open_frame(frames[r], frame_info(spec_, *codec_, own.num_values, r, 0), communicator.rank());
       state_digests_.push_back(message.state_digest);
-      r == 0 ? codec_.decode(message.payload, sum) : codec_.decode_add(message.payload, sum);
+      r == 0 ? codec_->decode(message.payload, sum) : codec_->decode_add(message.payload, sum);
     }
     quant::divide_in_place(sum, static_cast<float>(size));
     return sum;
@@ -79,12 +79,12 @@ class ReduceMean final : public FragmentMean {
     const auto rank = static_cast<std::uint32_t>(communicator.rank());
     const std::uint64_t key = quant::stream_key(
         {.seed = spec_.seed, .step = spec_.step, .worker = rank, .fragment = spec_.fragment, .leg = 1});
-    outgoing_.assign(1, Buffer(quant::kWireHeaderBytes + codec_.encoded_bytes(mean.size())));
-    codec_.encode(mean, key, std::span(outgoing_[0]).subspan(quant::kWireHeaderBytes));
-    seal_frame(frame_info(spec_, codec_, mean.size(), communicator.rank(), 1), outgoing_[0]);
+    outgoing_.assign(1, Buffer(quant::kWireHeaderBytes + codec_->encoded_bytes(mean.size())));
+    codec_->encode(mean, key, std::span(outgoing_[0]).subspan(quant::kWireHeaderBytes));
+    seal_frame(frame_info(spec_, *codec_, mean.size(), communicator.rank(), 1), outgoing_[0]);
     std::size_t max_values = 0;
     for (int r = 0; r < size; ++r) {
-      max_values = std::max(max_values, chunk_of(r, size, num_values_, codec_.block()).num_values);
+      max_values = std::max(max_values, chunk_of(r, size, num_values_, codec_->block()).num_values);
     }
     work_ =
         start(communicator, id, 1, std::vector<std::span<const std::byte>>(size, outgoing_[0]), max_values);
@@ -94,8 +94,8 @@ class ReduceMean final : public FragmentMean {
   void check_means(Communicator& communicator, const std::vector<Buffer>& frames) const {
     const int size = communicator.size();
     for (int r = 0; r < size; ++r) {
-      const Chunk chunk = chunk_of(r, size, num_values_, codec_.block());
-      open_frame(frames[r], frame_info(spec_, codec_, chunk.num_values, r, 1), communicator.rank());
+      const Chunk chunk = chunk_of(r, size, num_values_, codec_->block());
+      open_frame(frames[r], frame_info(spec_, *codec_, chunk.num_values, r, 1), communicator.rank());
     }
   }
 
@@ -106,9 +106,9 @@ class ReduceMean final : public FragmentMean {
 
 }  // namespace
 
-std::shared_ptr<CodedMean> make_reduce_mean(const MeanSpec& spec, const quant::Codec& codec,
+std::shared_ptr<CodedMean> make_reduce_mean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
                                             std::size_t num_values, const Buffer& payload) {
-  return std::make_shared<ReduceMean>(spec, codec, num_values, payload);
+  return std::make_shared<ReduceMean>(spec, std::move(codec), num_values, payload);
 }
 
 }  // namespace thinwire::comm

@@ -67,22 +67,22 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 
-void check_mean(const Codec& codec, Leg leg, int workers, std::size_t num_values) {
-  const std::vector<float> expected = plain_mean(codec, leg, workers, num_values);
+void check_mean(const std::shared_ptr<const Codec>& codec, Leg leg, int workers, std::size_t num_values) {
+  const std::vector<float> expected = plain_mean(*codec, leg, workers, num_values);
   run_engines(workers, [&](ProgressEngine& engine) {
     const int rank = engine.rank();
     const MeanSpec spec = spec_of(leg, rank);
-    const Buffer payload = encode(codec, spec, rank, num_values);
+    const Buffer payload = encode(*codec, spec, rank, num_values);
     const auto operation = CodedMean::make(spec, codec, num_values, payload);
     engine.submit(operation).wait();
     std::vector<float> mean(num_values);
     operation->decode_mean(mean);
-    EXPECT_TRUE(same_bits(mean, expected)) << codec.name() << " leg " << int(leg) << " rank " << rank
+    EXPECT_TRUE(same_bits(mean, expected)) << codec->name() << " leg " << int(leg) << " rank " << rank
                                            << " of " << workers << " n " << num_values;
     EXPECT_TRUE(std::ranges::equal(operation->payload(), payload));
     for (int r = 0; r < workers; ++r) EXPECT_EQ(operation->state_digests()[r], 77u + r);
     const auto sent = operation->sent_bytes();
-    const std::uint64_t formula = mean_wire_bytes(leg, workers, rank, codec, num_values);
+    const std::uint64_t formula = mean_wire_bytes(leg, workers, rank, *codec, num_values);
     EXPECT_EQ(std::accumulate(sent.begin(), sent.end(), std::uint64_t{0}), formula);
     EXPECT_EQ(engine.sent().wire, formula);
   });
@@ -91,25 +91,26 @@ void check_mean(const Codec& codec, Leg leg, int workers, std::size_t num_values
 TEST(CodedMean, GivesTheSameBitsOnAllRanksForEveryCodecLegAndWorld) {
   for (const std::string& name : quant::codec_names()) {
     for (const Rounding rounding : {Rounding::kNearest, Rounding::kStochastic}) {
-      const auto codec = quant::make_codec({.name = name, .block = 64, .rounding = rounding});
+      const std::shared_ptr<const Codec> codec =
+          quant::make_codec({.name = name, .block = 64, .rounding = rounding});
       for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
-        for (const int workers : {1, 2, 3, 4}) check_mean(*codec, leg, workers, 1009);
+        for (const int workers : {1, 2, 3, 4}) check_mean(codec, leg, workers, 1009);
       }
     }
   }
 }
 
 TEST(CodedMean, TakesAnySizeEvenWithFewerBlocksThanWorkers) {
-  const auto codec = quant::make_codec({.name = "int4", .block = 64});
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "int4", .block = 64});
   for (const std::size_t num_values : {0, 1, 63, 64, 65, 131, 257}) {
     for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
-      for (const int workers : {1, 3, 4, 8}) check_mean(*codec, leg, workers, num_values);
+      for (const int workers : {1, 3, 4, 8}) check_mean(codec, leg, workers, num_values);
     }
   }
 }
 
 TEST(CodedMean, RunsManyFragmentsAtOnce) {
-  const auto codec = quant::make_codec({.name = "e3m0", .block = 32});
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "e3m0", .block = 32});
   run_engines(3, [&](ProgressEngine& engine) {
     std::vector<std::shared_ptr<CodedMean>> means;
     std::vector<Ticket> tickets;
@@ -118,7 +119,7 @@ TEST(CodedMean, RunsManyFragmentsAtOnce) {
       spec.fragment = fragment;
       const std::size_t num_values = 100 * fragment;
       means.push_back(
-          CodedMean::make(spec, *codec, num_values, encode(*codec, spec, engine.rank(), num_values)));
+          CodedMean::make(spec, codec, num_values, encode(*codec, spec, engine.rank(), num_values)));
       tickets.push_back(engine.submit(means.back()));
     }
     for (std::size_t i = 0; i < means.size(); ++i) {
@@ -130,14 +131,14 @@ TEST(CodedMean, RunsManyFragmentsAtOnce) {
 }
 
 TEST(CodedMean, IsEqualOnBothLegsWhenTheCodecDoesNotRound) {
-  const auto codec = quant::make_codec({.name = "fp32", .block = 64});
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "fp32", .block = 64});
   EXPECT_TRUE(
       same_bits(plain_mean(*codec, Leg::kGather, 4, 1009), plain_mean(*codec, Leg::kReduce, 4, 1009)));
 }
 
 TEST(CodedMean, CutsPayloadsAtBlockBordersWithoutDecoding) {
   for (const std::string& name : quant::codec_names()) {
-    const auto codec = quant::make_codec({.name = name, .block = 64});
+    const std::shared_ptr<const Codec> codec = quant::make_codec({.name = name, .block = 64});
     const std::vector<float> values = values_of(0, 1009);
     Buffer code(codec->encoded_bytes(values.size()));
     codec->encode(values, 0, code);
@@ -155,12 +156,12 @@ TEST(CodedMean, CutsPayloadsAtBlockBordersWithoutDecoding) {
 }
 
 TEST(CodedMean, RefusesAPayloadOrAMeanOfAnotherSize) {
-  const auto codec = quant::make_codec({.name = "int8", .block = 64});
-  EXPECT_THROW(CodedMean::make(spec_of(Leg::kGather), *codec, 100, Buffer(99)), std::invalid_argument);
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "int8", .block = 64});
+  EXPECT_THROW(CodedMean::make(spec_of(Leg::kGather), codec, 100, Buffer(99)), std::invalid_argument);
   ProgressEngine engine(make_solo);
   engine.start();
   const auto mean =
-      CodedMean::make(spec_of(Leg::kGather), *codec, 100, encode(*codec, spec_of(Leg::kGather), 0, 100));
+      CodedMean::make(spec_of(Leg::kGather), codec, 100, encode(*codec, spec_of(Leg::kGather), 0, 100));
   engine.submit(mean).wait();
   std::vector<float> wrong(99);
   EXPECT_THROW(mean->decode_mean(wrong), std::invalid_argument);
@@ -191,10 +192,10 @@ TEST(CodedMean, RefusesAFrameOfAnotherConfigAndNamesBothValues) {
     run_ranks(2, [&](int rank) {
       ProgressEngine engine(makers[rank]);
       engine.start();
-      const auto codec =
+      const std::shared_ptr<const Codec> codec =
           quant::make_codec(rank == 0 ? CodecOptions{.name = "int8", .block = 64} : other.codec);
       const MeanSpec spec = rank == 0 ? spec_of(Leg::kGather) : other.spec;
-      const auto mean = CodedMean::make(spec, *codec, 100, encode(*codec, spec, rank, 100));
+      const auto mean = CodedMean::make(spec, codec, 100, encode(*codec, spec, rank, 100));
       const CommError error = expect_comm_error([&] { engine.submit(mean).wait(); });
       EXPECT_EQ(error.kind(), CommError::Kind::kBadMessage) << error.what();
       const std::string text = error.what();
@@ -221,7 +222,7 @@ TEST(ChooseLeg, GathersUntilReducingSendsLessThanHalf) {
 }
 
 TEST(MeanWireBytes, FollowsTheFormulaOfEachLeg) {
-  const auto codec = quant::make_codec({.name = "int8", .block = 256});
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "int8", .block = 256});
   // 1024 values are 4 blocks of 256 + 4 bytes.
   EXPECT_EQ(mean_wire_bytes(Leg::kGather, 4, 0, *codec, 1024), 3u * (64 + 1040));
   EXPECT_EQ(mean_wire_bytes(Leg::kReduce, 4, 0, *codec, 1024), 3u * (64 + 260) + 3u * (64 + 260));

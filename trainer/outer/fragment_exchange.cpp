@@ -42,7 +42,8 @@ FragmentExchange::FragmentExchange(const OuterContext& context, std::shared_ptr<
       fragment_(fragment),
       size_(size),
       describe_(std::move(describe)),
-      leg_(comm::choose_leg(context.options.leg, context.engine->size(), *codec_, size)) {
+      leg_(comm::choose_leg(context.options.leg, context.engine->size(), *codec_, size)),
+      own_(size) {
   if (context.options.error_feedback)
     error_feedback_.emplace(*codec_, size, static_cast<float>(context.options.decay));
 }
@@ -69,16 +70,12 @@ void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint
 }
 
 void FragmentExchange::submit(const comm::Buffer& payload) {
-  auto mean = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
-                                     .fragment = fragment_,
-                                     .seed = context_.seed,
-                                     .leg = leg_,
-                                     .state_digest = state_digest_},
-                                    *codec_, size_, payload);
-  // The engine may hold the mean longer than this object lives (a run that stops); the codec goes with it.
-  using Kept = std::pair<std::shared_ptr<const quant::Codec>, std::shared_ptr<comm::CodedMean>>;
-  auto kept = std::make_shared<Kept>(codec_, std::move(mean));
-  mean_ = std::shared_ptr<comm::CodedMean>(kept, kept->second.get());
+  mean_ = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
+                                 .fragment = fragment_,
+                                 .seed = context_.seed,
+                                 .leg = leg_,
+                                 .state_digest = state_digest_},
+                                codec_, size_, payload);
   ticket_ = context_.engine->submit(mean_);
 }
 
@@ -90,9 +87,8 @@ CommitRecord FragmentExchange::receive(std::span<float> mean) {
   compare_digests();
 
   mean_->decode_mean(mean);
-  std::vector<float> own(size_);
-  codec_->decode(mean_->payload(), own);
-  measure(own, mean, record);
+  codec_->decode(mean_->payload(), own_);
+  measure(own_, mean, record);
 
   record.sent_step = sent_step_;
   record.fragment = fragment_;

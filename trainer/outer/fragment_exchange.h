@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "comm/mean.h"
 #include "quant/codec/codec.h"
@@ -18,8 +19,7 @@ namespace thinwire::trainer {
 
 class FragmentExchange {
  public:
-  // codec: shared with what is in flight, which may outlive this object. describe(offset) names a value for
-  // error messages.
+  // describe(offset) names a value for error messages.
   FragmentExchange(const OuterContext& context, std::shared_ptr<const quant::Codec> codec,
                    std::uint32_t fragment, std::size_t size,
                    std::function<std::string(std::size_t)> describe);
@@ -58,6 +58,7 @@ class FragmentExchange {
   std::uint64_t state_digest_ = 0;
   std::shared_ptr<comm::CodedMean> mean_;  // shared with the engine while in flight
   comm::Ticket ticket_;
+  std::vector<float> own_;       // what the others decoded from here, for the metrics
   comm::Buffer loaded_payload_;  // from a checkpoint, until resend()
 };
 
