@@ -9,6 +9,7 @@
 #include "comm/link.h"
 #include "launch/config/nearest.h"
 #include "quant/codec/codec.h"
+#include "trainer/registries.h"
 
 namespace thinwire::launch {
 namespace {
@@ -61,7 +62,7 @@ Fields<RunOptions> run_fields() {
 Fields<ModelOptions> model_fields() {
   using M = ModelOptions;
   return Fields<M>()
-      .key("arch", &M::arch, "the architecture", one_of({"llama"}))
+      .key("arch", &M::arch, "the architecture", one_of(model_archs()))
       .key("from", &M::from, "a run or checkpoint of ours to start from; its sizes then apply")
       .key("layers", &M::layers, "blocks", at_least<int64_t>(1))
       .key("width", &M::width, "size of the residual stream", at_least<int64_t>(1))
@@ -89,7 +90,7 @@ Fields<DataOptions> data_fields() {
 Fields<TaskOptions> task_fields() {
   using T = TaskOptions;
   return Fields<T>()
-      .key("kind", &T::kind, "what the workers learn", one_of({"pretrain", "qat", "lora", "distill"}))
+      .key("kind", &T::kind, "what the workers learn", one_of(task_kinds()))
       .key("teacher", &T::teacher, "distill: a run or checkpoint of ours");
 }
 
@@ -150,7 +151,7 @@ Fields<DistillOptions> distill_fields() {
 Fields<InnerOptions> inner_fields() {
   using I = InnerOptions;
   return Fields<I>()
-      .key("optimizer", &I::optimizer, "of each worker's own steps", one_of({"adamw", "sgd"}))
+      .key("optimizer", &I::optimizer, "of each worker's own steps", one_of(inner_optimizers()))
       .key("lr", &I::lr, "peak learning rate", above<double>(0))
       .key("betas", &I::betas, "adamw's decay rates; sgd takes the first as momentum", two_decay_rates())
       .key("weight_decay", &I::weight_decay, "decoupled, on matrices", at_least<double>(0))
@@ -167,8 +168,7 @@ Fields<InnerOptions> inner_fields() {
 Fields<OuterOptions> outer_fields() {
   using O = OuterOptions;
   return Fields<O>()
-      .key("method", &O::method, "how workers keep one model",
-           one_of({"none", "ddp", "diloco", "streaming_diloco"}))
+      .key("method", &O::method, "how workers keep one model", one_of(outer_methods()))
       .key("sync_every", &O::sync_every, "H, inner steps between two syncs of one parameter",
            at_least<int64_t>(1))
       .key("fragments", &O::fragments, "of blocks; embeddings, head and final norm form one more",

@@ -1,7 +1,11 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <stdexcept>
 
 #include "trainer/inner/adamw.h"
 #include "trainer/inner/sgd.h"
+#include "trainer/registries.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -20,13 +24,16 @@ constexpr Optimizer kOptimizers[] = {
 
 std::unique_ptr<InnerOptimizer> make_inner_optimizer(const InnerOptions& options,
                                                      const std::vector<TrainedTensor>& trained) {
-  std::string known;
-  for (const Optimizer& optimizer : kOptimizers) {
+  for (const Optimizer& optimizer : kOptimizers)
     if (options.optimizer == optimizer.name) return optimizer.make(options, trained);
-    known += (known.empty() ? "" : ", ") + std::string(optimizer.name);
-  }
-  throw std::invalid_argument("inner.optimizer: expected one of " + known + "; found '" + options.optimizer +
-                              "'");
+  throw std::invalid_argument(fmt::format("inner.optimizer: expected one of {}; found \"{}\"",
+                                          fmt::join(inner_optimizers(), ", "), options.optimizer));
+}
+
+std::vector<std::string> inner_optimizers() {
+  std::vector<std::string> names;
+  for (const Optimizer& optimizer : kOptimizers) names.emplace_back(optimizer.name);
+  return names;
 }
 
 }  // namespace thinwire::trainer

@@ -1,8 +1,12 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <charconv>
 #include <stdexcept>
 
 #include "trainer/model/language_model.h"
 #include "trainer/model/llama.h"
+#include "trainer/registries.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -30,12 +34,16 @@ std::int64_t block_of(const std::string& parameter_name) {
 
 std::shared_ptr<LanguageModel> make_model(const ModelOptions& options, const quant::LinearFactory& linear,
                                           std::uint64_t seed) {
-  std::string known;
-  for (const Arch& arch : kArchs) {
+  for (const Arch& arch : kArchs)
     if (options.arch == arch.name) return arch.make(options, linear, seed);
-    known += (known.empty() ? "" : ", ") + std::string(arch.name);
-  }
-  throw std::invalid_argument("[model] expected an arch among: " + known + "; found '" + options.arch + "'");
+  throw std::invalid_argument(fmt::format("model.arch: expected one of {}; found \"{}\"",
+                                          fmt::join(model_archs(), ", "), options.arch));
+}
+
+std::vector<std::string> model_archs() {
+  std::vector<std::string> names;
+  for (const Arch& arch : kArchs) names.emplace_back(arch.name);
+  return names;
 }
 
 }  // namespace thinwire::trainer

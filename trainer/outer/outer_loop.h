@@ -103,7 +103,6 @@ struct OuterContext {
 // Throws std::invalid_argument for an unknown method or a setting that does not fit the model.
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context,
                                            std::vector<TrainedTensor> travelling);
-std::vector<std::string> outer_methods();
 
 // The codec that options ask for.
 std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options);

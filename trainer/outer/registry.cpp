@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
 #include <stdexcept>
 
 #include "trainer/outer/data_parallel.h"
 #include "trainer/outer/no_exchange.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/outer/streaming_diloco.h"
+#include "trainer/registries.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -45,29 +45,30 @@ std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travellin
   return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout);
 }
 
-const std::map<std::string, Factory>& methods() {
-  static const std::map<std::string, Factory> kMethods = {
-      {"none", make_none},
-      {"ddp", make_ddp},
-      {"diloco", make_diloco},
-      {"streaming_diloco", make_streaming},
-  };
-  return kMethods;
-}
+struct Method {
+  const char* name;
+  Factory make;
+};
+
+constexpr Method kMethods[] = {
+    {"none", make_none},
+    {"ddp", make_ddp},
+    {"diloco", make_diloco},
+    {"streaming_diloco", make_streaming},
+};
 
 }  // namespace
 
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelling travelling) {
-  const auto found = methods().find(context.options.method);
-  if (found == methods().end())
-    throw std::invalid_argument(fmt::format("outer.method: expected one of {}, found \"{}\"",
-                                            fmt::join(outer_methods(), ", "), context.options.method));
-  return found->second(context, std::move(travelling));
+  for (const Method& method : kMethods)
+    if (context.options.method == method.name) return method.make(context, std::move(travelling));
+  throw std::invalid_argument(fmt::format("outer.method: expected one of {}; found \"{}\"",
+                                          fmt::join(outer_methods(), ", "), context.options.method));
 }
 
 std::vector<std::string> outer_methods() {
   std::vector<std::string> names;
-  for (const auto& [name, factory] : methods()) names.push_back(name);
+  for (const Method& method : kMethods) names.emplace_back(method.name);
   return names;
 }
 

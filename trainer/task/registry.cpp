@@ -1,6 +1,10 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <array>
 #include <stdexcept>
 
+#include "trainer/registries.h"
 #include "trainer/task/task_kind.h"
 
 namespace thinwire::trainer {
@@ -16,13 +20,16 @@ constexpr std::array kTaskKinds = {
 }  // namespace
 
 const TaskKind& find_task_kind(const std::string& name) {
-  std::string known;
-  for (const TaskKind& kind : kTaskKinds) {
+  for (const TaskKind& kind : kTaskKinds)
     if (kind.name == name) return kind;
-    known += known.empty() ? "" : ", ";
-    known += kind.name;
-  }
-  throw std::invalid_argument("task.kind: expected one of " + known + "; found \"" + name + "\"");
+  throw std::invalid_argument(
+      fmt::format("task.kind: expected one of {}; found \"{}\"", fmt::join(task_kinds(), ", "), name));
+}
+
+std::vector<std::string> task_kinds() {
+  std::vector<std::string> names;
+  for (const TaskKind& kind : kTaskKinds) names.emplace_back(kind.name);
+  return names;
 }
 
 std::unique_ptr<Task> make_task(const Options& options) {

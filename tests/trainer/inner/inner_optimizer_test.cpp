@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Values("adamw", "sgd
 
 TEST(InnerOptimizer, RefusesAnUnknownNameAndNamesTheKnown) {
   EXPECT_THAT(message_of([] { make_inner_optimizer(options_for("lion"), some_tensors()); }),
-              testing::HasSubstr("adamw, sgd; found 'lion'"));
+              testing::HasSubstr("adamw, sgd; found \"lion\""));
   InnerOptions one_beta = options_for("adamw");
   one_beta.betas = {0.9};
   EXPECT_THAT(message_of([&] { make_inner_optimizer(one_beta, some_tensors()); }),

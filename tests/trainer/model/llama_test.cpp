@@ -179,7 +179,8 @@ TEST(Llama, RefusesSizesThatDoNotFitByName) {
   EXPECT_THAT(refusal([](auto& s) { s.layers = 0; }), HasSubstr("layers > 0"));
   EXPECT_THAT(refusal([](auto& s) { s.context = 0; }), HasSubstr("context > 0"));
   EXPECT_THAT(refusal([](auto& s) { s.mlp_width = -1; }), HasSubstr("mlp_width > 0"));
-  EXPECT_THAT(refusal([](auto& s) { s.arch = "lama"; }), HasSubstr("an arch among: llama; found 'lama'"));
+  EXPECT_THAT(refusal([](auto& s) { s.arch = "lama"; }),
+              HasSubstr("model.arch: expected one of llama; found \"lama\""));
 }
 
 TEST(Llama, RefusesMoreTokensThanItsContext) {
