@@ -26,6 +26,18 @@ bool sizes_count(const Options& o) {
   return o.model.from.empty();
 }
 
+// Stochastic rounding errs by up to one spacing of the levels: the largest error by the block's largest
+// value.
+double worst_error(const std::string& codec) {
+  return codec == "sign" ? 2 : codec == "ternary" ? 1 : 0;
+}
+
+// A residual is bounded only if an error is smaller than what was coded.
+bool residual_grows(const trainer::OuterOptions& outer) {
+  return outer.error_feedback && outer.rounding == "stochastic" &&
+         outer.decay * worst_error(outer.codec) >= 1;
+}
+
 std::vector<Constraint> make_constraints() {
   return {
       {{"run.dir"},
@@ -76,6 +88,15 @@ std::vector<Constraint> make_constraints() {
          return unless(o.inner.batch % o.inner.accumulate == 0,
                        fmt::format("inner.accumulate: expected a divisor of inner.batch = {}, found {}",
                                    o.inner.batch, o.inner.accumulate));
+       }},
+      {{"outer.error_feedback", "outer.rounding", "outer.codec"},
+       [](const Options& o) {
+         return unless(
+             !residual_grows(o.outer),
+             fmt::format("outer.error_feedback: with stochastic {} each residual would be larger than "
+                         "the last; expected outer.rounding = \"nearest\", no error feedback, or "
+                         "outer.decay below {}",
+                         o.outer.codec, 1 / worst_error(o.outer.codec)));
        }},
       {{"outer.overlap", "outer.sync_every"},
        [](const Options& o) {

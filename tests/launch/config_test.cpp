@@ -217,6 +217,18 @@ TEST(Config, AllZeroDistillationWeightsAreRefused) {
               HasSubstr("expected at least one above 0"));
 }
 
+TEST(Config, ErrorFeedbackThatWouldGrowIsRefused) {
+  const auto with = [](const std::string& codec, const std::string& decay, const std::string& rounding) {
+    return refusal(kNeeded, {"outer.codec=" + codec, "outer.decay=" + decay, "outer.rounding=" + rounding});
+  };
+  EXPECT_THAT(with("ternary", "1", "stochastic"),
+              testing::AllOf(HasSubstr("stochastic ternary"), HasSubstr("outer.decay below 1")));
+  EXPECT_THAT(with("sign", "0.6", "stochastic"), HasSubstr("outer.decay below 0.5"));
+  EXPECT_EQ(with("sign", "0.4", "stochastic"), "accepted");
+  EXPECT_EQ(with("sign", "1", "nearest"), "accepted");
+  EXPECT_EQ(with("int2", "1", "stochastic"), "accepted");
+}
+
 TEST(Config, OverlapOfAWholePeriodAndMethodsWithoutOverlapAreAccepted) {
   EXPECT_EQ(refusal(kNeeded, {"outer.overlap=30"}), "accepted");
   EXPECT_EQ(refusal(kNeeded, {"outer.method=diloco", "outer.sync_every=1"}), "accepted");
