@@ -5,20 +5,18 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <stdexcept>
 
+#include "trainer/format/file_io.h"
 #include "trainer/model_file.h"
-#include "trainer/outer/digest.h"
 #include "trainer/run_folder.h"
 
 namespace thinwire::trainer {
 namespace {
 
 constexpr std::size_t kMaxRecordBytes = 16u << 20;
-constexpr std::size_t kMaxTokenizerBytes = 64u << 20;
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -38,9 +36,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 std::string digest_of_tensor(const at::Tensor& tensor) {
   const at::Tensor whole = tensor.detach().contiguous();
-  return fmt::format(
-      "{:016x}",
-      short_digest_of({std::string(static_cast<const char*>(whole.const_data_ptr()), whole.nbytes())}));
+  return xxh3_128_hex({static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
 }
 
 }  // namespace
@@ -67,18 +63,16 @@ void compare_configs(comm::ProgressEngine& engine, const std::string& config_tom
   }
 }
 
-std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options) {
+std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options,
+                                              bool resume) {
   const std::string path = options.run.dir + "/tokenizer";
   std::string bytes;
-  if (engine.rank() == 0) {
-    if (std::filesystem::exists(path)) {
-      std::ifstream in(path, std::ios::binary);
-      bytes.assign(std::istreambuf_iterator<char>(in), {});
-    } else {
-      bytes = inherited_tokenizer(options);
-      if (bytes.empty()) bytes = make_tokenizer(options.data)->to_bytes();
-      write_file_atomically(path, bytes);
-    }
+  if (engine.rank() == 0 && resume && std::filesystem::exists(path)) {
+    bytes = read_whole_file(path, kMaxTokenizerBytes);
+  } else if (engine.rank() == 0) {
+    bytes = inherited_tokenizer(options);
+    if (bytes.empty()) bytes = make_tokenizer(options.data)->to_bytes();
+    write_file_atomically(path, bytes);
   }
   return tokenizer_from_bytes(text_of(engine.broadcast(0, bytes_of(bytes), kMaxTokenizerBytes)));
 }

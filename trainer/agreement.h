@@ -25,10 +25,10 @@ std::vector<nlohmann::json> gather_json(comm::ProgressEngine& engine, const nloh
 // the run's folder may differ.
 void compare_configs(comm::ProgressEngine& engine, const std::string& config_toml);
 
-// The run's tokenizer: worker 0 opens the one stored with the run, or takes that of
-// the model it starts from, or makes it, stores it and sends it to
-// all.
-std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options);
+// The run's tokenizer: worker 0 opens the one stored with a run that is resumed, or takes that of the model
+// it starts from, or makes one; stores it and sends it to all.
+std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options,
+                                              bool resume);
 
 // Data-dependent starts: worker 0 calibrates on its first batch, all take its values.
 void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches,

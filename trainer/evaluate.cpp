@@ -50,19 +50,24 @@ EvaluationText whole_text(const std::vector<Source>& sources, const Tokenizer& t
   return text;
 }
 
+Evaluation evaluation_of(double sum, std::int64_t tokens, double bytes_per_token) {
+  const double loss = sum / static_cast<double>(tokens);
+  return {.tokens = tokens,
+          .loss = loss,
+          .perplexity = std::exp(loss),
+          .bits_per_byte = loss / (std::log(2.0) * bytes_per_token)};
+}
+
 Evaluation evaluate(LanguageModel& model, const EvaluationText& text) {
   const torch::NoGradGuard no_grad;
-  Evaluation evaluation;
   double sum = 0;
+  std::int64_t tokens = 0;
   for (const Batch& batch : text.batches) {
     const at::Tensor logits = model.forward(batch.tokens).logits.flatten(0, -2).to(at::kFloat);
     sum += at::cross_entropy_loss(logits, batch.targets.flatten(), {}, at::Reduction::Sum).item<double>();
-    evaluation.tokens += batch.targets.numel();
+    tokens += batch.targets.numel();
   }
-  evaluation.loss = sum / static_cast<double>(evaluation.tokens);
-  evaluation.perplexity = std::exp(evaluation.loss);
-  evaluation.bits_per_byte = evaluation.loss / (std::log(2.0) * text.bytes_per_token);
-  return evaluation;
+  return evaluation_of(sum, tokens, text.bytes_per_token);
 }
 
 }  // namespace thinwire::trainer

@@ -29,6 +29,9 @@ struct Evaluation {
   double bits_per_byte = 0;  // loss / (ln 2 * bytes per token)
 };
 
+// sum: of all targets' losses, nats.
+Evaluation evaluation_of(double sum, std::int64_t tokens, double bytes_per_token);
+
 // The sums of the batches are added in their order, so that a run's own evaluation gives the same bits.
 Evaluation evaluate(LanguageModel& model, const EvaluationText& text);
 

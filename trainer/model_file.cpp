@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <tuple>
 
 #include "quant/nn/low_bit_linear.h"
 #include "trainer/checkpoint.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/format/file_io.h"
 #include "trainer/model_tensors.h"
 #include "trainer/options_json.h"
 #include "trainer/task/task_kind.h"
@@ -107,8 +107,8 @@ StoredModel read_checkpoint(const std::string& path) {
   read_description(state.meta, stored);
   stored.tensors = state.part("agreed").tensors;
   stored.tensors.merge(state.part("frozen").tensors);
-  std::ifstream file(wanted.run / "tokenizer", std::ios::binary);
-  stored.tokenizer.assign(std::istreambuf_iterator<char>(file), {});
+  const std::string tokenizer = (wanted.run / "tokenizer").string();
+  if (std::filesystem::exists(tokenizer)) stored.tokenizer = read_whole_file(tokenizer, kMaxTokenizerBytes);
   return stored;
 }
 

@@ -4,19 +4,18 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 
 #include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data/batches.h"
+#include "trainer/evaluate.h"
 #include "trainer/fault_point.h"
 #include "trainer/inner/inner_optimizer.h"
+#include "trainer/meter.h"
 #include "trainer/options_json.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/precision.h"
@@ -28,30 +27,6 @@
 namespace thinwire::trainer {
 namespace {
 
-using Seconds = std::chrono::duration<double>;
-
-// What a worker counts; saved with every checkpoint, so a resumed run goes on counting.
-struct Counters {
-  double wall_seconds = 0;       // since the first start, sum over resumes
-  double step_seconds = 0;       // in the step loop, evaluation and checkpoints out
-  double busy_seconds = 0;       // of those: in outer-loop work
-  std::uint64_t wire_bytes = 0;  // sent by this worker
-  std::uint64_t control_bytes = 0;
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counters, wall_seconds, step_seconds, busy_seconds, wire_bytes,
-                                   control_bytes)
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-double seconds_since(comm::Clock::time_point begin) {
-  return Seconds(comm::Clock::now() - begin).count();
-}
-
 class Worker {
  public:
   explicit Worker(const WorkerContext& context);
@@ -61,7 +36,6 @@ class Worker {
   void restore();
   void train_step(std::int64_t step);
   double forward_backward();
-  void timed_step(std::int64_t step);
   bool read_pulses();
   void post_pulse(std::int64_t step);
   void write_metrics(const std::vector<nlohmann::json>& pulses);
@@ -70,7 +44,6 @@ class Worker {
   nlohmann::json summarise();
 
   State state(std::int64_t step) const;
-  Counters counters() const;
   void warn(const std::string& message) const;
   bool leads() const { return engine_.rank() == 0; }
   std::int64_t tokens_per_step() const;
@@ -92,19 +65,7 @@ class Worker {
   PulseBoard pulses_;
 
   std::int64_t start_step_ = 0;
-  Counters restored_;         // as of the checkpoint this process started from
-  double step_seconds_ = 0;   // of this process
-  double pulse_seconds_ = 0;  // of those: waiting for the workers' records
-  const comm::Clock::time_point begin_ = comm::Clock::now();
-  std::vector<double> step_times_;
-
-  // Since the last pulse.
-  double loss_sum_ = 0;
-  double gradient_norm_ = 0;
-  std::int64_t steps_since_pulse_ = 0;
-  comm::Clock::time_point last_pulse_ = begin_;
-  std::uint64_t wire_at_last_pulse_ = 0;
-
+  Meter meter_;
   double train_loss_ = 0;  // mean over workers of the last pulse read
   nlohmann::json evaluation_ = nlohmann::json::object();
 };
@@ -114,16 +75,14 @@ Worker::Worker(const WorkerContext& context)
       options_(context_.options),
       engine_(*context.engine),
       checkpoints_(options_.run.dir, engine_.rank(), options_.checkpoint.keep),
-      pulses_(engine_) {
+      pulses_(engine_),
+      meter_(engine_, tokens_per_step()) {
   at::set_num_threads(options_.run.threads);
   std::filesystem::create_directories(options_.run.dir);
-  if (leads()) {
-    lock_ = std::make_unique<RunLock>(options_.run.dir);
-    write_file_atomically(options_.run.dir + "/config.toml", context_.config_toml);
-  }
+  if (leads()) lock_ = std::make_unique<RunLock>(options_.run.dir);
   compare_configs(engine_, context_.config_toml);
 
-  tokenizer_ = agree_on_tokenizer(engine_, options_);
+  tokenizer_ = agree_on_tokenizer(engine_, options_, context_.resume);
   Options sized = options_;
   if (sized.model.vocab == 0) sized.model.vocab = tokenizer_->vocab_size();
   batches_ = make_batches(options_.data, *tokenizer_,
@@ -143,6 +102,8 @@ Worker::Worker(const WorkerContext& context)
                             .engine = &engine_},
                            std::move(travelling));
   optimizer_ = make_inner_optimizer(options_.inner, trained_);
+  // Only now is it a run: after a setting or a path that was refused, the folder may be used again.
+  if (leads()) write_file_atomically(options_.run.dir + "/config.toml", context_.config_toml);
 }
 
 RunResult Worker::run() {
@@ -153,7 +114,9 @@ RunResult Worker::run() {
 
   const std::int64_t steps = options_.inner.steps;
   for (std::int64_t step = start_step_ + 1; step <= steps; ++step) {
-    timed_step(step);
+    train_step(step);
+    for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
+    step_fault_point(step, engine_.rank());
     if (options_.log.eval_every > 0 && step % options_.log.eval_every == 0 && step < steps) evaluate(step);
     bool stop = false;
     if (step % options_.log.every == 0) {
@@ -177,17 +140,19 @@ RunResult Worker::run() {
 }
 
 void Worker::train_step(std::int64_t step) {
+  const auto begin = comm::Clock::now();
   task_->begin_step(quant::stream_key({.seed = options_.run.seed,
                                        .step = static_cast<std::uint64_t>(step),
                                        .worker = static_cast<std::uint32_t>(engine_.rank())}));
   optimizer_->zero_grad();
-  for (std::int64_t part = 0; part < options_.inner.accumulate; ++part) loss_sum_ += forward_backward();
+  for (std::int64_t part = 0; part < options_.inner.accumulate; ++part) meter_.add_loss(forward_backward());
   outer_->reduce_gradients(step);
-  gradient_norm_ = clip_gradients(trained_, options_.inner.clip);
+  const double gradient_norm = clip_gradients(trained_, options_.inner.clip);
   optimizer_->step(learning_rate(options_.inner, step));
   task_->after_update();
   outer_->after_step(step);
   task_->after_update();
+  meter_.end_step(seconds_since(begin), gradient_norm);
 }
 
 // One micro-batch; returns its share of the step's loss.
@@ -202,76 +167,40 @@ double Worker::forward_backward() {
   return loss.item<double>();
 }
 
-void Worker::timed_step(std::int64_t step) {
-  const auto begin = comm::Clock::now();
-  train_step(step);
-  step_times_.push_back(seconds_since(begin));
-  step_seconds_ += step_times_.back();
-  ++steps_since_pulse_;
-  for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
-  step_fault_point(step, engine_.rank());
-}
-
 // Reads what the workers last posted, if it is still unread. True if one of them was asked, then, to stop.
 bool Worker::read_pulses() {
   if (!pulses_.posted()) return false;
   const auto begin = comm::Clock::now();
   const std::vector<nlohmann::json> pulses = pulses_.read();
-  step_seconds_ += seconds_since(begin);
-  pulse_seconds_ += seconds_since(begin);
+  meter_.add_pulse_wait(seconds_since(begin));
   write_metrics(pulses);
   return std::any_of(pulses.begin(), pulses.end(),
                      [](const nlohmann::json& p) { return p.at("stop").get<bool>(); });
 }
 
 void Worker::post_pulse(std::int64_t step) {
-  const double seconds = seconds_since(last_pulse_);
-  const Counters now = counters();
-  pulses_.post({{"step", step},
-                {"loss", loss_sum_ / static_cast<double>(steps_since_pulse_)},
-                {"gradient_norm", gradient_norm_},
-                {"tokens_per_s", static_cast<double>(steps_since_pulse_ * tokens_per_step()) / seconds},
-                {"wire_bytes", now.wire_bytes},
-                {"wire_bits_per_s", 8 * static_cast<double>(now.wire_bytes - wire_at_last_pulse_) / seconds},
-                {"stop", context_.stop != nullptr && context_.stop->load()}});
-  loss_sum_ = 0;
-  steps_since_pulse_ = 0;
-  last_pulse_ = comm::Clock::now();
-  wire_at_last_pulse_ = now.wire_bytes;
+  pulses_.post(meter_.take_pulse(step, context_.stop != nullptr && context_.stop->load()));
 }
 
 void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {
-  const auto workers = static_cast<double>(pulses.size());
-  const std::int64_t step = pulses.front().at("step");
-  std::vector<double> losses;
-  double tokens_per_s = 0;
-  for (const nlohmann::json& pulse : pulses) {
-    losses.push_back(pulse.at("loss"));
-    tokens_per_s += pulse.at("tokens_per_s").get<double>();
-  }
-  train_loss_ = 0;
-  for (double loss : losses) train_loss_ += loss / workers;
+  nlohmann::json record = metrics_of(pulses, tokens_per_step());
+  const std::int64_t step = record.at("step");
+  train_loss_ = record.at("loss");
   if (!leads()) return;
-
-  nlohmann::json record = {{"step", step},
-                           {"loss", train_loss_},
-                           {"losses", losses},
-                           {"lr", learning_rate(options_.inner, step)},
-                           {"tokens", step * tokens_per_step() * engine_.size()},
-                           {"tokens_per_s", tokens_per_s}};
-  for (const char* name : {"gradient_norm", "wire_bytes", "wire_bits_per_s"})
-    record[name] = pulses.front().at(name);
+  record["lr"] = learning_rate(options_.inner, step);
   log_->metrics(record);
   if (log_->take_failure())
     warn("the logs cannot be written (is the disk full?); the run goes on without them");
   if (!context_.on_progress) return;
-  const double step_rate = tokens_per_s / static_cast<double>(tokens_per_step() * engine_.size());
+  const double tokens_per_s = record.at("tokens_per_s");
+  const auto tokens_left =
+      static_cast<double>((options_.inner.steps - step) * tokens_per_step() * engine_.size());
   context_.on_progress({.step = step,
                         .total_steps = options_.inner.steps,
                         .loss = train_loss_,
                         .tokens_per_s = tokens_per_s,
-                        .wire_bits_per_s = record["wire_bits_per_s"],
-                        .seconds_left = static_cast<double>(options_.inner.steps - step) / step_rate});
+                        .wire_bits_per_s = record.at("wire_bits_per_s"),
+                        .seconds_left = tokens_left / tokens_per_s});
 }
 
 // Cross-entropy of the agreed copy with the held-out text. Each worker takes its share of the batches; the
@@ -291,9 +220,8 @@ void Worker::evaluate(std::int64_t step) {
   for (const nlohmann::json& part : gather_json(engine_, mine, "evaluation")) sums.update(part);
   double total = 0;
   for (std::size_t i = 0; i < batches.size(); ++i) total += sums.at(std::to_string(i)).get<double>();
-  const double loss = total / static_cast<double>(tokens);
-  evaluation_ = {{"eval_loss", loss},
-                 {"eval_bits_per_byte", loss / (std::log(2.0) * batches_->held_out_bytes_per_token())}};
+  const Evaluation evaluation = evaluation_of(total, tokens, batches_->held_out_bytes_per_token());
+  evaluation_ = {{"eval_loss", evaluation.loss}, {"eval_bits_per_byte", evaluation.bits_per_byte}};
   nlohmann::json record = evaluation_;
   record["step"] = step;
   log_->metrics(record);
@@ -323,9 +251,7 @@ State Worker::state(std::int64_t step) const {
   state.meta["step"] = step;
   state.meta["workers"] = engine_.size();
   state.meta["travelling_values"] = travelling_values_;
-  state.meta["counters"] = counters();
-  state.meta["loss_sum"] = loss_sum_;
-  state.meta["steps_since_pulse"] = steps_since_pulse_;
+  state.meta["meter"] = meter_.state(outer_->busy_seconds());
   state.meta["outer_digest"] = outer_->digest();
   describe_model(*task_, options_, state.meta);
   return state;
@@ -347,40 +273,15 @@ void Worker::restore() {
   optimizer_->load(saved.part("optimizer"));
   outer_->load(saved.part("outer"));
   batches_->load(saved.part("data"));
-  saved.meta.at("counters").get_to(restored_);
-  loss_sum_ = saved.meta.at("loss_sum");
-  steps_since_pulse_ = saved.meta.at("steps_since_pulse");
-}
-
-Counters Worker::counters() const {
-  const comm::ByteCounters sent = engine_.sent();
-  return {.wall_seconds = restored_.wall_seconds + seconds_since(begin_),
-          .step_seconds = restored_.step_seconds + step_seconds_,
-          .busy_seconds = restored_.busy_seconds + outer_->busy_seconds() + pulse_seconds_,
-          .wire_bytes = restored_.wire_bytes + sent.wire,
-          .control_bytes = restored_.control_bytes + sent.control};
+  meter_.load(saved.meta.at("meter"));
 }
 
 nlohmann::json Worker::summarise() {
-  const Counters mine = counters();
-  const double utilization = mine.step_seconds > 0 ? 1 - mine.busy_seconds / mine.step_seconds : 1;
-  const std::vector<nlohmann::json> all =
-      gather_json(engine_, {{"utilization", utilization}, {"step_seconds", median(step_times_)}}, "summary");
-  double mean_utilization = 0, mean_step_seconds = 0;
-  for (const nlohmann::json& one : all) {
-    mean_utilization += one.at("utilization").get<double>() / static_cast<double>(all.size());
-    mean_step_seconds += one.at("step_seconds").get<double>() / static_cast<double>(all.size());
-  }
-  nlohmann::json summary = evaluation_;
+  nlohmann::json summary = meter_.summary(outer_->busy_seconds());
+  summary.update(evaluation_);
   summary["steps"] = options_.inner.steps;
   summary["tokens"] = options_.inner.steps * tokens_per_step() * engine_.size();
   summary["train_loss"] = train_loss_;
-  summary["wire_bytes_per_worker"] = mine.wire_bytes;
-  summary["control_bytes_per_worker"] = mine.control_bytes;
-  summary["compute_utilization"] = mean_utilization;
-  summary["workers_per_core"] = static_cast<double>(engine_.size()) / std::thread::hardware_concurrency();
-  summary["step_seconds"] = mean_step_seconds;
-  summary["wall_seconds"] = mine.wall_seconds;
   summary["outer_digest"] = outer_->digest();
   summary["workers"] = engine_.size();
   summary["resumed_from"] = context_.resume ? nlohmann::json(start_step_) : nlohmann::json(nullptr);

@@ -85,12 +85,12 @@ class Refusals(unittest.TestCase):
         result = self.launch("--set", f'data.path="{missing}"')
         self.assertIn(result.returncode, (1, 2))
         self.assertIn(missing, result.stdout + result.stderr)
-        shutil.rmtree(self.run_dir, ignore_errors=True)
         empty = os.path.join(self.folder, "empty.txt")
         open(empty, "w").close()
         result = self.launch("--set", f'data.path="{empty}"')
         self.assertIn(result.returncode, (1, 2))
         self.assertIn(empty, result.stdout + result.stderr)
+        self.finished(self.launch())  # the refused ones left no run in the folder
 
     def test_a_folder_that_holds_a_run_is_not_launched_into(self):
         self.finished(self.launch())

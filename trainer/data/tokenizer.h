@@ -2,6 +2,7 @@
 // trains; a file is a SentencePiece model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -12,6 +13,9 @@
 #include "trainer/options.h"
 
 namespace thinwire::trainer {
+
+// Of to_bytes(); longer files are refused.
+inline constexpr std::size_t kMaxTokenizerBytes = 64u << 20;
 
 class Tokenizer {
  public:

@@ -1,0 +1,108 @@
+#include "trainer/meter.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "trainer/agreement.h"
+
+namespace thinwire::trainer {
+namespace {
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double mean_of(const std::vector<nlohmann::json>& records, const char* name) {
+  double mean = 0;
+  for (const nlohmann::json& record : records)
+    mean += record.at(name).get<double>() / static_cast<double>(records.size());
+  return mean;
+}
+
+}  // namespace
+
+double seconds_since(comm::Clock::time_point begin) {
+  return std::chrono::duration<double>(comm::Clock::now() - begin).count();
+}
+
+void Meter::end_step(double seconds, double gradient_norm) {
+  step_times_.push_back(seconds);
+  step_seconds_ += seconds;
+  gradient_norm_ = gradient_norm;
+  ++steps_;
+}
+
+nlohmann::json Meter::take_pulse(std::int64_t step, bool stop) {
+  const double seconds = seconds_since(last_pulse_);
+  const std::uint64_t wire_bytes = restored_.wire_bytes + engine_.sent().wire;
+  nlohmann::json pulse = {
+      {"step", step},
+      {"loss", loss_sum_ / static_cast<double>(steps_)},
+      {"gradient_norm", gradient_norm_},
+      {"tokens_per_s", static_cast<double>(steps_ * tokens_per_step_) / seconds},
+      {"wire_bytes", wire_bytes},
+      {"wire_bits_per_s", 8 * static_cast<double>(wire_bytes - wire_at_last_pulse_) / seconds},
+      {"stop", stop}};
+  loss_sum_ = 0;
+  steps_ = 0;
+  last_pulse_ = comm::Clock::now();
+  wire_at_last_pulse_ = wire_bytes;
+  return pulse;
+}
+
+Meter::Counters Meter::counters(double outer_seconds) const {
+  const comm::ByteCounters sent = engine_.sent();
+  return {.wall_seconds = restored_.wall_seconds + seconds_since(begin_),
+          .step_seconds = restored_.step_seconds + step_seconds_ + pulse_seconds_,
+          .busy_seconds = restored_.busy_seconds + outer_seconds + pulse_seconds_,
+          .wire_bytes = restored_.wire_bytes + sent.wire,
+          .control_bytes = restored_.control_bytes + sent.control};
+}
+
+nlohmann::json Meter::state(double outer_seconds) const {
+  return {{"counters", counters(outer_seconds)}, {"loss_sum", loss_sum_}, {"steps_since_pulse", steps_}};
+}
+
+void Meter::load(const nlohmann::json& state) {
+  state.at("counters").get_to(restored_);
+  loss_sum_ = state.at("loss_sum");
+  steps_ = state.at("steps_since_pulse");
+  wire_at_last_pulse_ = restored_.wire_bytes;
+}
+
+nlohmann::json Meter::summary(double outer_seconds) {
+  const Counters mine = counters(outer_seconds);
+  const double utilization = mine.step_seconds > 0 ? 1 - mine.busy_seconds / mine.step_seconds : 1;
+  const std::vector<nlohmann::json> all =
+      gather_json(engine_, {{"utilization", utilization}, {"step_seconds", median(step_times_)}}, "summary");
+  return {{"wire_bytes_per_worker", mine.wire_bytes},
+          {"control_bytes_per_worker", mine.control_bytes},
+          {"compute_utilization", mean_of(all, "utilization")},
+          {"workers_per_core", static_cast<double>(all.size()) / std::thread::hardware_concurrency()},
+          {"step_seconds", mean_of(all, "step_seconds")},
+          {"wall_seconds", mine.wall_seconds}};
+}
+
+nlohmann::json metrics_of(const std::vector<nlohmann::json>& pulses, std::int64_t tokens_per_step) {
+  const auto workers = static_cast<std::int64_t>(pulses.size());
+  const std::int64_t step = pulses.front().at("step");
+  nlohmann::json record = {{"step", step},
+                           {"loss", mean_of(pulses, "loss")},
+                           {"losses", nlohmann::json::array()},
+                           {"tokens", step * tokens_per_step * workers}};
+  double tokens_per_s = 0;
+  for (const nlohmann::json& pulse : pulses) {
+    record["losses"].push_back(pulse.at("loss"));
+    tokens_per_s += pulse.at("tokens_per_s").get<double>();
+  }
+  record["tokens_per_s"] = tokens_per_s;
+  for (const char* name : {"gradient_norm", "wire_bytes", "wire_bits_per_s"})
+    record[name] = pulses.front().at(name);
+  return record;
+}
+
+}  // namespace thinwire::trainer
