@@ -54,13 +54,14 @@ inline Batch text_batch(std::int64_t sequences, std::int64_t first = 0) {
           .targets = windows.narrow(1, 1, kLength).contiguous()};
 }
 
-inline void train(Task& task, int steps, double lr = 3e-3) {
+// stride: windows between the batches of two steps; 0: the same batch in every step.
+inline void train(Task& task, int steps, double lr = 3e-3, std::int64_t stride = 8) {
   const std::vector<TrainedTensor> trained = task.trained();
   const auto optimizer = make_inner_optimizer({.lr = lr}, trained);
   for (int step = 0; step < steps; ++step) {
     task.begin_step(static_cast<std::uint64_t>(step));
     optimizer->zero_grad();
-    task.loss(text_batch(8, step * 8)).backward();
+    task.loss(text_batch(8, step * stride)).backward();
     clip_gradients(trained, 1.0);
     optimizer->step(lr);
     task.after_update();

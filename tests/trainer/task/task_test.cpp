@@ -34,20 +34,21 @@ class EveryTask : public testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Kinds, EveryTask, testing::Values("pretrain", "qat", "lora", "distill"),
                          [](const auto& kind) { return std::string(kind.param); });
 
-// A task that starts from a trained model has less to learn in a few steps.
-double learnt_share(const std::string& kind) {
-  return kind == "lora" || kind == "distill" ? 0.997 : 0.97;
+// Lora's factors start at zero, and one-bit weights turn only where their latent ones cross it.
+double rate_of(const std::string& kind) {
+  return kind == "lora" || kind == "distill" ? 1e-2 : 3e-3;
 }
 
-TEST_P(EveryTask, LearnsRealText) {
+TEST_P(EveryTask, LearnsABatchOfText) {
+  options_.distill.labels = 1;  // else the student learns its teacher's errors, not the text
   const auto task = make_task(options_);
   EXPECT_EQ(task->kind(), GetParam());
   const Batch first = text_batch(8);
   task->calibrate(first);
   const double loss_before = task->loss(first).item<double>(), text_before = task->evaluate(first);
-  train(*task, 40);
-  EXPECT_LT(task->loss(first).item<double>(), learnt_share(GetParam()) * loss_before);
-  EXPECT_LT(task->evaluate(first), learnt_share(GetParam()) * text_before);
+  train(*task, 80, rate_of(GetParam()), /*stride=*/0);
+  EXPECT_LT(task->loss(first).item<double>(), 0.97 * loss_before);
+  EXPECT_LT(task->evaluate(first), 0.97 * text_before);
 }
 
 TEST_P(EveryTask, LearnsInBfloat16) {
@@ -55,8 +56,8 @@ TEST_P(EveryTask, LearnsInBfloat16) {
   const PrecisionScope scope("bfloat16");
   task->calibrate(text_batch(8));
   const double before = task->loss(text_batch(8)).item<double>();
-  train(*task, 20);
-  EXPECT_LT(task->loss(text_batch(8)).item<double>(), 0.997 * before);
+  train(*task, 40, rate_of(GetParam()), /*stride=*/0);
+  EXPECT_LT(task->loss(text_batch(8)).item<double>(), 0.99 * before);
   for (const TrainedTensor& tensor : task->trained()) EXPECT_EQ(tensor.tensor.scalar_type(), at::kFloat);
 }
 
