@@ -31,7 +31,7 @@ test: sanitize build  ## all tests; first those of the parts without LibTorch un
 sanitize: setup  ## the parts without LibTorch under ASan, UBSan and TSan
 	$(foreach s,$(SANITIZERS),$(call compile,$(s)) && $(call run_tests,$(s)) -L sanitize &&) true
 
-matrix: build    ## every pair of settings that must give the same bits (hours; goes on where it stopped)
+matrix: build    ## every pair of settings that must give the same bits (minutes; goes on where it stopped)
 	python3 tests/process/matrix.py $(BUILD)/thinwire --folder build/matrix
 
 demo: build      ## four workers on a slow link, killed half way and resumed

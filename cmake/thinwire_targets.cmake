@@ -1,6 +1,4 @@
 # thinwire_target(), and the precompiled torch header that it shares among all targets that use LibTorch.
-file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/empty.cpp" CONTENT "")
-
 if(THINWIRE_TORCH)
   # A source that includes torch takes up to 2.5 GB of memory to compile.
   cmake_host_system_information(RESULT memory_mib QUERY TOTAL_PHYSICAL_MEMORY)

@@ -62,9 +62,7 @@ Run declare_eval(const CommandLine& line) {
   app.add_option("model", options->model, "A run, a checkpoint or an exported file")->required();
   app.add_option("--data", options->data,
                  "Text files or folders, all of which count; the run's held-out text if not given");
-  app.add_option("--threads", options->threads, "Compute threads")
-
-      ->check(CLI::PositiveNumber);
+  app.add_option("--threads", options->threads, "Compute threads")->check(CLI::PositiveNumber);
   app.add_flag("--json", options->json, "{loss, perplexity, bits_per_byte, tokens} on standard output");
   return [options] { return eval(*options); };
 }

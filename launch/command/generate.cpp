@@ -45,21 +45,15 @@ Run declare_generate(const CommandLine& line) {
   CLI::App& app = line.app;
   app.add_option("model", command->model, "A run, a checkpoint or an exported file")->required();
   app.add_option("--prompt", command->prompt, "What the text goes on from; empty: a line's start");
-  app.add_option("--max-tokens", command->how.max_tokens, "Longest text")
-
-      ->check(CLI::PositiveNumber);
+  app.add_option("--max-tokens", command->how.max_tokens, "Longest text")->check(CLI::PositiveNumber);
   app.add_option("--temperature", command->how.temperature, "0: always the likeliest token")
-
       ->check(CLI::NonNegativeNumber);
   app.add_option("--top-k", command->how.top_k, "Draw from the k likeliest tokens; 0: from all")
-
       ->check(CLI::NonNegativeNumber);
   app.add_option("--seed", command->how.seed, "Of the first text; the next has the next seed");
   app.add_option("--count", command->count, "Texts")->check(CLI::PositiveNumber);
   app.add_flag("--one-line", command->one_line, "End at the end of the line");
-  app.add_option("--threads", command->threads, "Compute threads")
-
-      ->check(CLI::PositiveNumber);
+  app.add_option("--threads", command->threads, "Compute threads")->check(CLI::PositiveNumber);
   app.add_flag("--json", command->json, "A list of {prompt, text, seed} on standard output");
   return [command] { return generate(*command); };
 }

@@ -10,6 +10,7 @@ each worker another), and killed at five moments and resumed. For every task, at
 Exit status 0 if all digests agree. The table goes to standard output as Markdown.
 """
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -191,7 +192,9 @@ def main():
     program = os.path.abspath(arguments.program)
     folder = arguments.folder or tempfile.mkdtemp(prefix="thinwire-matrix-")
     os.makedirs(folder, exist_ok=True)
-    matrix = Matrix(program, folder, os.path.join(folder, "done.jsonl"))
+    with open(program, "rb") as file:  # what another build did is not taken over
+        build = hashlib.sha256(file.read()).hexdigest()[:12]
+    matrix = Matrix(program, folder, os.path.join(folder, f"done-{build}.jsonl"))
     rows, failures = {}, 0
     try:
         for row, way, settings, workers, backend, fault, simd in cells(matrix, arguments.cover):
