@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Evaluation loss on WordNet's glosses of one worker, data-parallel, DiLoCo and streaming, at equal steps and equal
-batch per worker: the same sweep of inner rates and the same seeds for every arm. Resumable: every run is recorded.
+"""Evaluation loss on WordNet's glosses at equal steps and equal batch per worker. Resumable: every run is recorded.
 
-  quality.py THINWIRE --text FILE... --folder DIR [--steps 1000] [--lrs 3e-3,6e-3] [--seeds 1,2] [--workers 2,4]
+  quality.py methods THINWIRE --text FILE... --folder DIR    one worker, ddp, DiLoCo, streaming, by number of workers
+  quality.py tasks   THINWIRE --text FILE... --folder DIR    each task from one trained model, 1 worker and 2
 
-The sweep is on the first seed; each arm's best rate runs on the others. The table goes to standard output.
+Every arm gets the same sweep of inner rates, on the first seed; its best rate runs on the other seeds. The table goes
+to standard output.
 """
 import argparse
 import concurrent.futures
@@ -15,90 +16,136 @@ import statistics
 import subprocess
 import sys
 
-MODEL = {
-    "model.layers": 4, "model.width": 64, "model.heads": 4, "model.context": 64, "data.tokenizer": '"bpe"',
-    "data.vocab_size": 512, "data.sequence": 64, "inner.batch": 32, "inner.warmup": 50, "inner.clip": 1.0,
-    "inner.weight_decay": 0.1, "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1,
-    "comm.timeout_s": 600,
-}
+JOB = {"inner.warmup": 50, "inner.clip": 1.0, "inner.weight_decay": 0.1, "inner.batch": 32, "data.sequence": 64,
+       "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1, "comm.timeout_s": 600}
+MODEL = {"model.layers": 4, "model.width": 64, "model.heads": 4, "model.context": 64, "data.tokenizer": '"bpe"',
+         "data.vocab_size": 512}
 OUTER = {"outer.sync_every": 30, "outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.7,
          "outer.momentum": 0.9}
 FP32 = {"outer.codec": '"fp32"', "outer.error_feedback": "false"}
+ONE_WORKER = {"outer.method": '"none"'}
+STREAMING_E3M0 = {"outer.method": '"streaming_diloco"', **OUTER, "outer.codec": '"e3m0"',
+                  "outer.error_feedback": "true"}
 ARMS = {
-    "one worker": {"outer.method": '"none"'},
+    "one worker": ONE_WORKER,
     "ddp": {"outer.method": '"ddp"', **FP32},
     "DiLoCo": {"outer.method": '"diloco"', **OUTER, **FP32},
     "streaming fp32": {"outer.method": '"streaming_diloco"', **OUTER, **FP32},
-    "streaming e3m0+ef": {"outer.method": '"streaming_diloco"', **OUTER, "outer.codec": '"e3m0"',
-                          "outer.error_feedback": "true"},
+    "streaming e3m0+ef": STREAMING_E3M0,
 }
+TASKS = ["pretrain", "qat", "lora", "distill"]
+QAT_RULE = '[{match = "blocks", weights = "int4", activations = "int8"}]'
 
 
-def run(arguments, arm, workers, lr, seed):
-    name = f"{arm.replace(' ', '_')}-w{workers}-lr{lr}-s{seed}-t{arguments.steps}"
-    record = os.path.join(arguments.folder, name + ".json")
-    if not os.path.exists(record):
-        folder = os.path.join(arguments.folder, name)
-        shutil.rmtree(folder, ignore_errors=True)
-        config = os.path.join(arguments.folder, name + ".toml")
-        open(config, "w").close()
-        texts = json.dumps([os.path.abspath(path) for path in arguments.text])
-        settings = {**MODEL, **ARMS[arm], "run.dir": json.dumps(folder), "run.seed": seed, "inner.lr": lr,
-                    "inner.steps": arguments.steps, "data.path": texts}
-        command = [arguments.program, "launch", config, "-n", str(workers), "--backend", "threads", "--json"]
-        for key, value in settings.items():
-            command += ["--set", f"{key}={value}"]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0:
-            raise SystemExit(f"{name} failed: {result.stderr[-2000:]}")
-        with open(record, "w") as file:
-            file.write(result.stdout)
-        shutil.rmtree(folder)
-        os.remove(config)
-    with open(record) as file:
-        summary = json.load(file)
-    print(f"{name}: {summary['eval_loss']:.4f}", file=sys.stderr, flush=True)
-    return summary
+class Runs:
+    """Runs jobs, as many at once as there are cores, each once: its summary is kept by its name."""
+
+    def __init__(self, arguments):
+        self.program, self.folder = arguments.program, arguments.folder
+        self.text = json.dumps([os.path.abspath(path) for path in arguments.text])
+        self.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        os.makedirs(self.folder, exist_ok=True)
+
+    def submit(self, name, workers, settings, keep=False):
+        return self.pool.submit(self.run, name.replace(" ", "_"), workers, settings, keep)
+
+    def run(self, name, workers, settings, keep):
+        record, run = (os.path.join(self.folder, name + end) for end in (".json", ""))
+        if not os.path.exists(record):
+            shutil.rmtree(run, ignore_errors=True)
+            config = os.path.join(self.folder, name + ".toml")
+            open(config, "w").close()
+            command = [self.program, "launch", config, "-n", str(workers), "--backend", "threads", "--json"]
+            for key, value in {**JOB, **settings, "run.dir": json.dumps(run), "data.path": self.text}.items():
+                command += ["--set", f"{key}={value}"]
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode != 0:
+                raise SystemExit(f"{name} failed: {result.stderr[-2000:]}")
+            with open(record, "w") as file:
+                file.write(result.stdout)
+            os.remove(config)
+            if not keep:
+                shutil.rmtree(run)
+        with open(record) as file:
+            loss = json.load(file)["eval_loss"]
+        print(f"{name}: {loss:.4f}", file=sys.stderr, flush=True)
+        return loss
+
+
+def sweep(runs, arms, rates, seeds):
+    """arms: name -> (workers, settings by seed). Returns name -> (best rate, losses by seed)."""
+    def start(arm, rate, seed):
+        workers, settings_of = arms[arm]
+        return runs.submit(f"{arm}-lr{rate}-s{seed}", workers, {**settings_of(seed), "inner.lr": rate, "run.seed": seed})
+
+    first = {arm: {rate: start(arm, rate, seeds[0]) for rate in rates} for arm in arms}
+    best = {arm: min(rates, key=lambda rate: first[arm][rate].result()) for arm in arms}
+    rest = {arm: [start(arm, best[arm], seed) for seed in seeds[1:]] for arm in arms}
+    return {arm: (best[arm], [first[arm][best[arm]].result()] + [run.result() for run in rest[arm]]) for arm in arms}
+
+
+def in_full(values, form):
+    """The mean, and in brackets what it is of."""
+    return f"{format(statistics.mean(values), form)} ({', '.join(format(v, form) for v in values)})"
+
+
+def methods(runs, arguments):
+    worlds = [int(m) for m in arguments.workers.split(",")]
+    cells = [("one worker", 1)] + [(arm, m) for arm in list(ARMS)[1:] for m in worlds]
+    arms = {f"{arm}, {m}, {arguments.steps} steps":
+            (m, lambda seed, arm=arm: {**MODEL, **ARMS[arm], "inner.steps": arguments.steps}) for arm, m in cells}
+    found = dict(zip(cells, sweep(runs, arms, arguments.rates.split(","), arguments.seeds.split(",")).values()))
+    one = found["one worker", 1][1]
+    print("| arm | workers | best lr | evaluation loss (by seed) | share of the way to ddp | against fp32 exchange |")
+    print("|---|---|---|---|---|---|")
+    for (arm, m), (rate, losses) in found.items():
+        share = against = "-"
+        if m > 1:
+            share = in_full([100 * (a - x) / (a - d) for a, x, d in zip(one, losses, found["ddp", m][1])], ".0f") + " %"
+        if arm == "streaming e3m0+ef":
+            against = in_full([100 * (x / f - 1) for x, f in zip(losses, found["streaming fp32", m][1])], "+.2f") + " %"
+        print(f"| {arm} | {m} | {rate} | {in_full(losses, '.4f')} | {share} | {against} |")
+
+
+def tasks(runs, arguments):
+    seeds = arguments.seeds.split(",")
+    base_of = {seed: f"base,_{arguments.steps}_steps-s{seed}" for seed in seeds}
+    bases = [runs.submit(base_of[seed], 1, {**MODEL, **ONE_WORKER, "inner.steps": arguments.steps, "inner.lr": 6e-3,
+                                            "run.seed": seed}, keep=True) for seed in seeds]
+    floats = [base.result() for base in bases]
+
+    def settings(task, m):
+        def of(seed):
+            base = json.dumps(os.path.join(runs.folder, base_of[seed]))
+            return {**(ONE_WORKER if m == 1 else STREAMING_E3M0), "inner.steps": arguments.task_steps,
+                    "model.from": base, "task.kind": json.dumps(task), "quant.rule": QAT_RULE if task == "qat" else "[]",
+                    **({"task.teacher": base} if task == "distill" else {})}
+        return of
+
+    cells = [(task, m) for task in TASKS for m in (1, 2)]
+    arms = {f"{task}, {m}, {arguments.task_steps} steps": (m, settings(task, m)) for task, m in cells}
+    found = dict(zip(cells, sweep(runs, arms, arguments.task_rates.split(","), seeds).values()))
+    print("| task | workers | best lr | evaluation loss (by seed) | the float model it starts from |")
+    print("|---|---|---|---|---|")
+    for (task, m), (rate, losses) in found.items():
+        print(f"| {task} | {m} | {rate} | {in_full(losses, '.4f')} | {in_full(floats, '.4f')} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["methods", "tasks"])
     parser.add_argument("program")
     parser.add_argument("--text", nargs="+", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--lrs", default="3e-3,6e-3")
+    parser.add_argument("--task-steps", type=int, default=300)
+    parser.add_argument("--rates", default="3e-3,6e-3")
+    parser.add_argument("--task-rates", default="1e-3,3e-3")
     parser.add_argument("--seeds", default="1,2")
-    parser.add_argument("--workers", default="2,4")
+    parser.add_argument("--workers", default="2,4", help="of the table of methods")
     arguments = parser.parse_args()
-    os.makedirs(arguments.folder, exist_ok=True)
-    lrs, seeds = arguments.lrs.split(","), arguments.seeds.split(",")
-    cells = [("one worker", 1)] + [(arm, int(m)) for arm in list(ARMS)[1:] for m in arguments.workers.split(",")]
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        sweep = {(cell, lr): pool.submit(run, arguments, *cell, lr, seeds[0]) for cell in cells for lr in lrs}
-        best = {cell: min(lrs, key=lambda lr: sweep[cell, lr].result()["eval_loss"]) for cell in cells}
-        rest = {(cell, seed): pool.submit(run, arguments, *cell, best[cell], seed)
-                for cell in cells for seed in seeds[1:]}
-        losses = {cell: [sweep[cell, best[cell]].result()["eval_loss"]]
-                  + [rest[cell, seed].result()["eval_loss"] for seed in seeds[1:]] for cell in cells}
-
-    one = losses["one worker", 1]
-    print(f"{arguments.steps} steps, seeds {arguments.seeds}, inner rates {arguments.lrs}\n")
-    print("| arm | workers | best lr | eval loss by seed | mean | share of the way to ddp | against fp32 exchange |")
-    print("|---|---|---|---|---|---|---|")
-    for arm, workers in cells:
-        values = losses[arm, workers]
-        share = against = "-"
-        if workers > 1:
-            ddp = losses["ddp", workers]
-            shares = [(a - x) / (a - d) for a, x, d in zip(one, values, ddp)]
-            share = f"{100 * statistics.mean(shares):.0f} % ({', '.join(f'{100 * s:.0f}' for s in shares)})"
-        if arm == "streaming e3m0+ef":
-            gaps = [100 * (x / f - 1) for x, f in zip(values, losses["streaming fp32", workers])]
-            against = f"{statistics.mean(gaps):+.2f} % ({', '.join(f'{g:+.2f}' for g in gaps)})"
-        print(f"| {arm} | {workers} | {best[arm, workers]} | {', '.join(f'{v:.4f}' for v in values)} | "
-              f"{statistics.mean(values):.4f} | {share} | {against} |")
+    arguments.folder = os.path.abspath(arguments.folder)
+    {"methods": methods, "tasks": tasks}[arguments.table](Runs(arguments), arguments)
 
 
 if __name__ == "__main__":
