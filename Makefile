@@ -38,7 +38,9 @@ demo: build      ## four workers on a slow link, killed half way and resumed
 	examples/demo.sh $(BUILD)
 
 bench: build     ## our figures beside those of peers and of the machine
-	$(BUILD)/thinwire bench train
+	cmake/peers.sh
+	$(BUILD)/thinwire bench train --peers --python build/venv/bin/python
+	$(BUILD)/thinwire bench codec
 
 lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
 	git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
