@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <limits>
 #include <stdexcept>
 
@@ -47,10 +48,12 @@ TEST(OuterLoop, ARunResumedAtAnyStepEndsInTheSameBits) {
       const ToyResult whole = run_toy_world(3, options, kSteps);
       for (std::int64_t broken = 1; broken < kSteps; ++broken) {
         std::vector<State> saved(3);
+        std::barrier all_saved(3);
         comm::run_engines(3, [&](comm::ProgressEngine& engine) {
           ToyWorker worker(options, engine, kSteps);
           worker.train(1, broken);
           saved[engine.rank()] = worker.state();
+          all_saved.arrive_and_wait();  // a world that one leaves breaks for those behind
         });
         comm::run_engines(3, [&](comm::ProgressEngine& engine) {
           ToyWorker worker(options, engine, kSteps);
