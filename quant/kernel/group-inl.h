@@ -85,8 +85,8 @@ HWY_INLINE void pack(const GroupBytes& bytes, std::byte* codes) {
   } else if constexpr (kBits == 4) {
     const Bytes mask = hn::Set(kByte, 0x0f);
     const Bytes pairs[2] = {hn::And(bytes.low, mask), hn::And(bytes.high, mask)};
-#if HWY_ARCH_X86
-    // Sums of neighbours times (1, 16), in one instruction.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSSE3
+    // Sums of neighbours times (1, 16), in one instruction; better targets have smaller numbers.
     const __m128i weights = _mm_set1_epi16(0x1001);
     const __m128i low = _mm_maddubs_epi16(pairs[0].raw, weights);
     const __m128i high = _mm_maddubs_epi16(pairs[1].raw, weights);

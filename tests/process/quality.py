@@ -20,8 +20,8 @@ JOB = {"inner.warmup": 50, "inner.clip": 1.0, "inner.weight_decay": 0.1, "inner.
        "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1, "comm.timeout_s": 600}
 MODEL = {"model.layers": 4, "model.width": 64, "model.heads": 4, "model.context": 64, "data.tokenizer": '"bpe"',
          "data.vocab_size": 512}
-OUTER = {"outer.sync_every": 30, "outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.7,
-         "outer.momentum": 0.9}
+OUTER = {"outer.sync_every": 30, "outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.5,
+         "outer.momentum": 0.8}
 FP32 = {"outer.codec": '"fp32"', "outer.error_feedback": "false"}
 ONE_WORKER = {"outer.method": '"none"'}
 STREAMING_E3M0 = {"outer.method": '"streaming_diloco"', **OUTER, "outer.codec": '"e3m0"',
