@@ -1,10 +1,7 @@
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <stdexcept>
 
 #include "trainer/inner/adamw.h"
 #include "trainer/inner/sgd.h"
+#include "trainer/named.h"
 #include "trainer/registries.h"
 
 namespace thinwire::trainer {
@@ -24,16 +21,11 @@ constexpr Optimizer kOptimizers[] = {
 
 std::unique_ptr<InnerOptimizer> make_inner_optimizer(const InnerOptions& options,
                                                      const std::vector<TrainedTensor>& trained) {
-  for (const Optimizer& optimizer : kOptimizers)
-    if (options.optimizer == optimizer.name) return optimizer.make(options, trained);
-  throw std::invalid_argument(fmt::format("inner.optimizer: expected one of {}; found \"{}\"",
-                                          fmt::join(inner_optimizers(), ", "), options.optimizer));
+  return find_named(kOptimizers, "inner.optimizer", options.optimizer).make(options, trained);
 }
 
 std::vector<std::string> inner_optimizers() {
-  std::vector<std::string> names;
-  for (const Optimizer& optimizer : kOptimizers) names.emplace_back(optimizer.name);
-  return names;
+  return names_of(kOptimizers);
 }
 
 }  // namespace thinwire::trainer

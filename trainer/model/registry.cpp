@@ -1,11 +1,8 @@
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <charconv>
-#include <stdexcept>
 
 #include "trainer/model/language_model.h"
 #include "trainer/model/llama.h"
+#include "trainer/named.h"
 #include "trainer/registries.h"
 
 namespace thinwire::trainer {
@@ -34,16 +31,11 @@ std::int64_t block_of(const std::string& parameter_name) {
 
 std::shared_ptr<LanguageModel> make_model(const ModelOptions& options, const quant::LinearFactory& linear,
                                           std::uint64_t seed) {
-  for (const Arch& arch : kArchs)
-    if (options.arch == arch.name) return arch.make(options, linear, seed);
-  throw std::invalid_argument(fmt::format("model.arch: expected one of {}; found \"{}\"",
-                                          fmt::join(model_archs(), ", "), options.arch));
+  return find_named(kArchs, "model.arch", options.arch).make(options, linear, seed);
 }
 
 std::vector<std::string> model_archs() {
-  std::vector<std::string> names;
-  for (const Arch& arch : kArchs) names.emplace_back(arch.name);
-  return names;
+  return names_of(kArchs);
 }
 
 }  // namespace thinwire::trainer

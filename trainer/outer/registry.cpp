@@ -1,9 +1,9 @@
 // The outer methods by name. Adding one: a file pair and a line here.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <stdexcept>
 
+#include "trainer/named.h"
 #include "trainer/outer/data_parallel.h"
 #include "trainer/outer/no_exchange.h"
 #include "trainer/outer/outer_loop.h"
@@ -60,16 +60,11 @@ constexpr Method kMethods[] = {
 }  // namespace
 
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelling travelling) {
-  for (const Method& method : kMethods)
-    if (context.options.method == method.name) return method.make(context, std::move(travelling));
-  throw std::invalid_argument(fmt::format("outer.method: expected one of {}; found \"{}\"",
-                                          fmt::join(outer_methods(), ", "), context.options.method));
+  return find_named(kMethods, "outer.method", context.options.method).make(context, std::move(travelling));
 }
 
 std::vector<std::string> outer_methods() {
-  std::vector<std::string> names;
-  for (const Method& method : kMethods) names.emplace_back(method.name);
-  return names;
+  return names_of(kMethods);
 }
 
 }  // namespace thinwire::trainer

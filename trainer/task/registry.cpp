@@ -1,9 +1,6 @@
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <array>
-#include <stdexcept>
 
+#include "trainer/named.h"
 #include "trainer/registries.h"
 #include "trainer/task/task_kind.h"
 
@@ -20,16 +17,11 @@ constexpr std::array kTaskKinds = {
 }  // namespace
 
 const TaskKind& find_task_kind(const std::string& name) {
-  for (const TaskKind& kind : kTaskKinds)
-    if (kind.name == name) return kind;
-  throw std::invalid_argument(
-      fmt::format("task.kind: expected one of {}; found \"{}\"", fmt::join(task_kinds(), ", "), name));
+  return find_named(kTaskKinds, "task.kind", name);
 }
 
 std::vector<std::string> task_kinds() {
-  std::vector<std::string> names;
-  for (const TaskKind& kind : kTaskKinds) names.emplace_back(kind.name);
-  return names;
+  return names_of(kTaskKinds);
 }
 
 std::unique_ptr<Task> make_task(const Options& options) {
