@@ -7,7 +7,9 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace thinwire::quant {
@@ -33,9 +35,26 @@ struct TwoLevels {
 };
 float least_squares_scale(std::span<const float> values, const TwoLevels& levels);
 
-// The steps that the vector kernels share. largest: max|x|, not yet limited.
-float exact_range_scale_of(float largest, float top);
-float range_scale_of(float largest, float top);
+// The steps that the vector kernels share; inline, for they are called once a block.
+
+inline float limited(float magnitude) {
+  return magnitude < kLargestMagnitude ? magnitude : kLargestMagnitude;
+}
+
+// NaN gives 0 too.
+inline float zero_if_tiny(float scale) {
+  return scale >= kLeastScale ? scale : 0.0f;
+}
+
+// largest: max|x|, not yet limited.
+inline float exact_range_scale_of(float largest, float top) {
+  return zero_if_tiny(limited(largest) / top);
+}
+
+inline float range_scale_of(float largest, float top) {
+  const auto bits = std::bit_cast<std::uint32_t>(limited(largest) / top);
+  return zero_if_tiny(std::bit_cast<float>((bits + 0xffu) & ~0xffu));  // up to 16 significant bits
+}
 
 inline constexpr std::size_t kSumLanes = 16;
 // Lanes 8, 4, 2 and 1 apart are added, in this order.
@@ -47,6 +66,15 @@ struct BlockSums {
   float weighted = 0;        // sum of weight * magnitude
   float largest = 0;
 };
-float least_squares_scale_of(const BlockSums& sums, const TwoLevels& levels);
+
+inline float least_squares_scale_of(const BlockSums& sums, const TwoLevels& levels) {
+  const float squares = static_cast<float>(sums.num_high) * levels.high * levels.high +
+                        static_cast<float>(sums.num_values - sums.num_high) * levels.low * levels.low;
+  const float fitted = sums.weighted / squares;
+  const float covering = levels.cover * limited(sums.largest) / levels.high;
+  // To 16 significant bits, ties to even.
+  const auto bits = std::bit_cast<std::uint32_t>(fitted > covering ? fitted : covering);
+  return zero_if_tiny(std::bit_cast<float>((bits + 0x7fu + ((bits >> 8) & 1u)) & ~0xffu));
+}
 
 }  // namespace thinwire::quant

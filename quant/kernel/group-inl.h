@@ -44,20 +44,56 @@ struct GroupBytes {
   Bytes high;
 };
 
-// The low bytes of 32 integers in [-128, 127].
-HWY_INLINE GroupBytes narrow(const Ints (&v)[kVectors]) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+
+// The codes of a group, a byte each, on their way to memory.
+using CodeBytes = __m256i;
+
+// The low bytes of 32 integers in [-128, 127]. The packs work on 128-bit parts; one permutation restores the
+// order.
+HWY_INLINE CodeBytes narrow(const Ints (&v)[kVectors]) {
 #if HWY_TARGET == HWY_AVX2
-  // The packs work on 128-bit halves; one permutation restores the order.
-  const __m256i pairs =
+  const __m256i bytes =
       _mm256_packs_epi16(_mm256_packs_epi32(v[0].raw, v[1].raw), _mm256_packs_epi32(v[2].raw, v[3].raw));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i bytes = _mm256_permutevar8x32_epi32(pairs, order);
-  return {Bytes{_mm256_castsi256_si128(bytes)}, Bytes{_mm256_extracti128_si256(bytes, 1)}};
-#elif HWY_TARGET == HWY_AVX3
-  const hn::Full128<std::int8_t> signed_bytes;
-  return {hn::BitCast(kByte, hn::DemoteTo(signed_bytes, v[0])),
-          hn::BitCast(kByte, hn::DemoteTo(signed_bytes, v[1]))};
+  return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 #else
+  const __m512i words = _mm512_packs_epi32(v[0].raw, v[1].raw);
+  const __m512i order = _mm512_castsi256_si512(_mm256_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13));
+  return _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, _mm512_packs_epi16(words, words)));
+#endif
+}
+
+// The low kBits bits of each byte, packed: 4 * kBits bytes. Neighbours meet in sums with weights that shift
+// them.
+template <unsigned kBits>
+HWY_INLINE void pack(CodeBytes bytes, std::byte* codes) {
+  if constexpr (kBits == 8) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), bytes);
+  } else if constexpr (kBits == 4) {
+    const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0f));
+    const __m256i pairs = _mm256_maddubs_epi16(low, _mm256_set1_epi16(0x1001));
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(pairs, pairs), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes), _mm256_castsi256_si128(packed));
+  } else if constexpr (kBits == 2) {
+    const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x03));
+    const __m256i pairs = _mm256_maddubs_epi16(low, _mm256_set1_epi16(0x0401));
+    const __m256i quads = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00100001));
+    const __m256i words = _mm256_packus_epi32(quads, quads);
+    const __m256i halves = _mm256_packus_epi16(words, words);
+    const __m256i packed = _mm256_permutevar8x32_epi32(halves, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(codes), _mm256_castsi256_si128(packed));
+  } else {
+    static_assert(kBits == 1);
+    const auto bits = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_slli_epi16(bytes, 7)));
+    std::memcpy(codes, &bits, sizeof bits);
+  }
+}
+
+#else
+
+using CodeBytes = GroupBytes;
+
+HWY_INLINE CodeBytes narrow(const Ints (&v)[kVectors]) {
   const hn::Full128<std::int16_t> words;
   const hn::Half<decltype(words)> half_words;
   const hn::Full128<std::int8_t> signed_bytes;
@@ -72,34 +108,23 @@ HWY_INLINE GroupBytes narrow(const Ints (&v)[kVectors]) {
         kByte, hn::Combine(signed_bytes, hn::DemoteTo(half_bytes, w1), hn::DemoteTo(half_bytes, w0)));
   }
   return {result[0], result[1]};
-#endif
 }
 
-// The low kBits bits of each byte, packed: 4 * kBits bytes.
 template <unsigned kBits>
-HWY_INLINE void pack(const GroupBytes& bytes, std::byte* codes) {
+HWY_INLINE void pack(const CodeBytes& bytes, std::byte* codes) {
   std::uint8_t* out = reinterpret_cast<std::uint8_t*>(codes);
   if constexpr (kBits == 8) {
     hn::StoreU(bytes.low, kByte, out);
     hn::StoreU(bytes.high, kByte, out + 16);
   } else if constexpr (kBits == 4) {
-    const Bytes mask = hn::Set(kByte, 0x0f);
-    const Bytes pairs[2] = {hn::And(bytes.low, mask), hn::And(bytes.high, mask)};
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSSE3
-    // Sums of neighbours times (1, 16), in one instruction; better targets have smaller numbers.
-    const __m128i weights = _mm_set1_epi16(0x1001);
-    const __m128i low = _mm_maddubs_epi16(pairs[0].raw, weights);
-    const __m128i high = _mm_maddubs_epi16(pairs[1].raw, weights);
-    hn::StoreU(Bytes{_mm_packus_epi16(low, high)}, kByte, out);
-#else
     const hn::Full128<std::uint16_t> d;
-    Bytes sums[2];
-    for (std::size_t k = 0; k < 2; ++k) {
-      const auto w = hn::BitCast(d, pairs[k]);
-      sums[k] = hn::BitCast(kByte, hn::Or(w, hn::ShiftRight<4>(w)));
+    const Bytes mask = hn::Set(kByte, 0x0f);
+    Bytes sums[2] = {hn::And(bytes.low, mask), hn::And(bytes.high, mask)};
+    for (Bytes& sum : sums) {
+      const auto pairs = hn::BitCast(d, sum);
+      sum = hn::BitCast(kByte, hn::Or(pairs, hn::ShiftRight<4>(pairs)));
     }
     hn::StoreU(hn::ConcatEven(kByte, sums[1], sums[0]), kByte, out);
-#endif
   } else if constexpr (kBits == 2) {
     const hn::Full128<std::uint32_t> d;
     Bytes quads[2] = {bytes.low, bytes.high};
@@ -125,6 +150,8 @@ HWY_INLINE void pack(const GroupBytes& bytes, std::byte* codes) {
     }
   }
 }
+
+#endif
 
 // The inverse of pack: 32 codes from 4 * kBits bytes, each in a byte whose other bits are 0.
 template <unsigned kBits>

@@ -25,14 +25,20 @@ template <unsigned kCodeBits>
 struct IntRule {
   static constexpr unsigned kBits = kCodeBits;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kNearestDivides = true;
   static constexpr float kTop = (1 << (kBits - 1)) - 1;
 
-  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
-    return range_scale_of(largest_magnitude(values, n), kTop);
+  template <std::size_t kCount>
+  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
+    range_scales(values, n, scales, [](float largest) { return range_scale_of(largest, kTop); });
   }
-  static HWY_INLINE Ints nearest(Floats y) { return nearest_int(clamp(y, kTop)); }
-  static HWY_INLINE Ints stochastic(Floats y, Floats unit) { return round_by_draw(clamp(y, kTop), unit); }
+  template <class Divisor>
+  static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
+    return nearest_int(scale.quotient(x, kTop));
+  }
+  template <class Divisor>
+  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
+    return round_by_draw(scale.cut_quotient(x, kTop), draw);
+  }
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
     if constexpr (kBits == 8) {
       to_floats(unpack<8>(codes), result);
@@ -46,14 +52,36 @@ struct IntRule {
 struct Int2Rule {
   static constexpr unsigned kBits = 2;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kNearestDivides = true;
 
-  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding rounding) {
-    if (rounding == Rounding::kStochastic) return range_scale_of(largest_magnitude(values, n), 3);
-    return least_squares_scale(values, n, kInt2Levels);
+  template <std::size_t kCount>
+  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
+                                float (&scales)[kCount]) {
+    if (rounding == Rounding::kNearest) return least_squares_scales(values, n, kInt2Levels, scales);
+    range_scales(values, n, scales, [](float largest) { return range_scale_of(largest, 3); });
   }
-  static HWY_INLINE Ints nearest(Floats y) { return nearest_int(position(y)); }
-  static HWY_INLINE Ints stochastic(Floats y, Floats unit) { return round_by_draw(position(y), unit); }
+  template <class Divisor>
+  static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
+    if constexpr (Divisor::kHasReciprocal) {
+      // The borders of position() carried back to x. 2s is one; -2s is too, or its neighbour where that
+      // rounds to it.
+      const Floats two = hn::Add(scale.scale(), scale.scale());
+      const Floats below_two = hn::BitCast(kFloat, hn::Sub(hn::BitCast(kInt, two), hn::Set(kInt, 1)));
+      const auto rounds_up = hn::Ge(hn::Div(below_two, scale.scale()), hn::Set(kFloat, 0x1.fffffep0f));
+      const Floats minus_two = hn::Neg(hn::IfThenElse(rounds_up, below_two, two));
+      const Floats zero = hn::Mul(scale.scale(), hn::Set(kFloat, -0x1p-24f));
+      const auto code_if = [](hn::Mask<FloatTag> mask, int code, Ints otherwise) HWY_ATTR {
+        return hn::IfThenElse(hn::RebindMask(kInt, mask), hn::Set(kInt, code), otherwise);
+      };
+      const Ints upper = code_if(hn::Gt(x, two), 1, hn::Zero(kInt));
+      return code_if(hn::Le(x, minus_two), -2, code_if(hn::Lt(x, zero), -1, upper));
+    } else {
+      return nearest_int(position(scale.cut_quotient(x, 3)));
+    }
+  }
+  template <class Divisor>
+  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
+    return round_by_draw(position(scale.cut_quotient(x, 3)), draw);
+  }
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
     static constexpr std::int8_t kLevels[16] = {1, 3, -3, -1};
     to_floats(look_up(kLevels, unpack<2>(codes)), result);
@@ -62,23 +90,28 @@ struct Int2Rule {
  private:
   static HWY_INLINE Floats position(Floats y) {
     const Floats half = hn::Set(kFloat, 0.5f);
-    return hn::Sub(hn::Mul(half, clamp(y, 3)), half);
+    return hn::Sub(hn::Mul(half, y), half);
   }
 };
 
 struct SignRule {
   static constexpr unsigned kBits = 1;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kNearestDivides = false;
 
-  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding rounding) {
-    if (rounding == Rounding::kStochastic) return exact_range_scale_of(largest_magnitude(values, n), 1);
-    return least_squares_scale(values, n, kSignLevels);
+  template <std::size_t kCount>
+  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
+                                float (&scales)[kCount]) {
+    if (rounding == Rounding::kNearest) return least_squares_scales(values, n, kSignLevels, scales);
+    range_scales(values, n, scales, [](float largest) { return exact_range_scale_of(largest, 1); });
   }
-  static HWY_INLINE Ints nearest(Floats x) { return hn::ShiftRight<31>(hn::BitCast(kInt, x)); }
-  static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
+  template <class Divisor>
+  static HWY_INLINE Ints nearest(Floats x, const Divisor&) {
+    return hn::BroadcastSignBit(hn::BitCast(kInt, x));
+  }
+  template <class Divisor>
+  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
     const Floats half = hn::Set(kFloat, 0.5f);
-    const auto positive = hn::Lt(unit, hn::Add(hn::Mul(half, y), half));
+    const auto positive = is_drawn(draw, hn::Add(hn::Mul(half, scale.cut_quotient(x, 1)), half));
     return hn::IfThenZeroElse(hn::RebindMask(kInt, positive), hn::Set(kInt, 1));
   }
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
@@ -88,14 +121,23 @@ struct SignRule {
 };
 
 struct TernaryRule {
-  static constexpr bool kNearestDivides = true;
-
-  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding rounding) {
-    if (rounding == Rounding::kStochastic) return exact_range_scale_of(largest_magnitude(values, n), 1);
-    return least_squares_scale(values, n, kTernaryLevels);
+  template <std::size_t kCount>
+  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
+                                float (&scales)[kCount]) {
+    if (rounding == Rounding::kNearest) return least_squares_scales(values, n, kTernaryLevels, scales);
+    range_scales(values, n, scales, [](float largest) { return exact_range_scale_of(largest, 1); });
   }
-  static HWY_INLINE Ints nearest(Floats y) { return digit(nearest_int(clamp(y, 1))); }
-  static HWY_INLINE Ints stochastic(Floats y, Floats unit) { return digit(round_by_draw(clamp(y, 1), unit)); }
+  // |x| / s > 1/2 in float32 just where |x| > s / 2: above 1/2 no quotient is as near as half a unit.
+  template <class Divisor>
+  static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
+    const auto beyond = hn::Gt(hn::Abs(x), hn::Mul(scale.scale(), hn::Set(kFloat, 0.5f)));
+    const Ints sign = hn::BroadcastSignBit(hn::BitCast(kInt, x));
+    return hn::IfThenElseZero(hn::RebindMask(kInt, beyond), hn::Sub(hn::Set(kInt, 1), sign));
+  }
+  template <class Divisor>
+  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
+    return digit(round_by_draw(scale.cut_quotient(x, 1), draw));
+  }
 
  private:
   // 0, 1, -1 to 0, 1, 2.

@@ -27,27 +27,32 @@ struct MinifloatRule {
   static constexpr unsigned kMagnitudeBits = kExponentBits + kMantissaBits;
   static constexpr unsigned kBits = kMagnitudeBits + 1;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kNearestDivides = true;
   static constexpr int kLeastExponent = 1 - kBias;
   static constexpr std::uint32_t kLeastExponentBits = static_cast<std::uint32_t>(127 + kLeastExponent) << 23;
   static constexpr float kTop =
       std::bit_cast<float>((((kMaxCode >> kMantissaBits) + 127u - static_cast<unsigned>(kBias)) << 23) |
                            ((kMaxCode & ((1u << kMantissaBits) - 1)) << (23 - kMantissaBits)));
 
-  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
-    const float largest = largest_magnitude(values, n);
-    return kMantissaBits == 0 ? exact_range_scale_of(largest, kTop) : range_scale_of(largest, kTop);
+  template <std::size_t kCount>
+  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
+    range_scales(values, n, scales, [](float largest) {
+      return kMantissaBits == 0 ? exact_range_scale_of(largest, kTop) : range_scale_of(largest, kTop);
+    });
   }
 
-  static HWY_INLINE Ints nearest(Floats y) {
-    if constexpr (kMantissaBits == 0) return with_sign(y, nearest_power(y));
+  template <class Divisor>
+  static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
+    const Floats y = scale.quotient(x, kTop);
+    if constexpr (kMantissaBits == 0) return nearest_power(y);
     const Position p = position(y);
     return with_sign(y, hn::Add(nearest_int(p.q), p.base));
   }
 
-  static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
+  template <class Divisor>
+  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
+    const Floats y = scale.cut_quotient(x, kTop);
     const Position p = position(y);
-    return with_sign(y, hn::Add(round_by_draw(p.q, unit), p.base));
+    return with_sign(y, hn::Add(round_by_draw(p.q, draw), p.base));
   }
 
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
@@ -75,7 +80,7 @@ struct MinifloatRule {
   };
 
   static HWY_INLINE Position position(Floats y) {
-    const Floats a = hn::Min(hn::Abs(y), hn::Set(kFloat, kTop));
+    const Floats a = hn::Abs(y);
     const Ints exponent = hn::Max(hn::And(hn::BitCast(kInt, a), hn::Set(kInt, 0x7f800000)),
                                   hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits)));
     // 1 / step = 2^(M-E), by its exponent field.
@@ -86,24 +91,27 @@ struct MinifloatRule {
   }
 
   // Of formats without mantissa: the code of the power of two nearest to |y|. The sum below carries into the
-  // exponent from 1.5 * 2^k on, and on it if the exponent, and so the code, becomes even. Between 0 and 1 the
-  // border is 0.5.
+  // exponent from 1.5 * 2^k on, and on it if the exponent, and so the code, becomes even. What lies between
+  // 0.5, the border of 0, and 1 is 1.
   static HWY_INLINE Ints nearest_power(Floats y) {
-    const Floats a = hn::Min(hn::Abs(y), hn::Set(kFloat, kTop));
-    const Ints bits = hn::BitCast(kInt, a);
+    const Floats a = hn::Abs(y);
+    const Ints bits = hn::BitCast(kInt, hn::Max(a, hn::Set(kFloat, 1.0f)));
     const Ints is_odd = hn::And(hn::ShiftRight<23>(bits), hn::Set(kInt, 1));
     const Ints rounded = hn::ShiftRight<23>(hn::Add(hn::Add(bits, is_odd), hn::Set(kInt, (1 << 22) - 1)));
-    const auto above_half = hn::RebindMask(kInt, hn::Gt(a, hn::Set(kFloat, 0.5f)));
-    const Ints least = hn::IfThenElseZero(above_half, hn::Set(kInt, 1));
-    return hn::Max(hn::Sub(rounded, hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits >> 23) - 1)),
-                   least);
+    const Ints code =
+        hn::Sub(rounded, hn::Set(kInt, static_cast<std::int32_t>(kLeastExponentBits >> 23) - 1));
+    const auto is_zero = hn::RebindMask(kInt, hn::Le(a, hn::Set(kFloat, 0.5f)));
+    return hn::IfThenZeroElse(is_zero, hn::Or(code, sign_of(y)));
   }
 
-  // Ones from the sign bit of the code up, if y is negative and the magnitude not 0.
+  // Ones from the sign bit of the code up, if y is negative.
+  static HWY_INLINE Ints sign_of(Floats y) {
+    return hn::AndNot(hn::Set(kInt, (1 << kMagnitudeBits) - 1), hn::BroadcastSignBit(hn::BitCast(kInt, y)));
+  }
+
+  // A magnitude of 0 has no sign.
   static HWY_INLINE Ints with_sign(Floats y, Ints magnitude) {
-    const Ints sign =
-        hn::AndNot(hn::Set(kInt, (1 << kMagnitudeBits) - 1), hn::BroadcastSignBit(hn::BitCast(kInt, y)));
-    return hn::Or(magnitude, hn::IfThenZeroElse(hn::Eq(magnitude, hn::Zero(kInt)), sign));
+    return hn::IfThenZeroElse(hn::Eq(magnitude, hn::Zero(kInt)), hn::Or(magnitude, sign_of(y)));
   }
 
   // The code's bits as the top of a float32 with another bias; adding +0 takes the sign off -0.

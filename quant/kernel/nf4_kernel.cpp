@@ -57,20 +57,52 @@ constexpr SearchTables search_tables(const std::array<float, 15>& borders) {
   return tables;
 }
 
+// The borders by bins narrower than the distance of any two, numbered 0..31 by rounding y * kBinsPerUnit +
+// kBinOfZero. No border is so near to an end of its bin that rounding could put y into the bin beside.
+constexpr float kBinsPerUnit = 14.75f;
+constexpr float kBinOfZero = 15.41f;
+struct BinTables {
+  float border[32] = {};        // in the bin, or infinity
+  std::int32_t count[32] = {};  // of borders below the bin
+  bool is_safe = true;
+};
+constexpr BinTables bin_tables(const std::array<float, 15>& borders) {
+  constexpr float kMargin = 1e-3f;
+  BinTables tables;
+  for (int bin = 0; bin < 32; ++bin) {
+    const float begin = (static_cast<float>(bin) - 0.5f - kBinOfZero) / kBinsPerUnit;
+    const float end = begin + 1 / kBinsPerUnit;
+    tables.border[bin] = std::numeric_limits<float>::infinity();
+    for (const float border : borders) {
+      tables.count[bin] += border < begin;
+      if (border < begin || border >= end) continue;
+      tables.is_safe &= tables.border[bin] == std::numeric_limits<float>::infinity() &&
+                        border > begin + kMargin && border < end - kMargin;
+      tables.border[bin] = border;
+    }
+  }
+  return tables;
+}
+
 struct Nf4Rule {
   static constexpr unsigned kBits = 4;
   static constexpr std::uint8_t kZeroByte = 0x77;
-  static constexpr bool kNearestDivides = true;
 
-  static HWY_INLINE float scale(const float* values, std::size_t n, Rounding) {
-    return exact_range_scale_of(largest_magnitude(values, n), 1);
+  template <std::size_t kCount>
+  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
+    range_scales(values, n, scales, [](float largest) { return exact_range_scale_of(largest, 1); });
   }
-  static HWY_INLINE Ints nearest(Floats y) { return count_below<kNearestBorders>(clamp(y, 1)); }
-  static HWY_INLINE Ints stochastic(Floats y, Floats unit) {
-    y = clamp(y, 1);
+  template <class Divisor>
+  static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
+    return count_below<kNearestBorders>(scale.quotient(x, 1));
+  }
+  template <class Divisor>
+  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
+    const Floats y = scale.cut_quotient(x, 1);
     const Ints code = count_below<kLevelBorders>(y);
     const Floats level = entries(kNf4Levels.data(), code);
     const Floats step = hn::Sub(entries(kNf4Levels.data(), hn::Add(code, hn::Set(kInt, 1))), level);
+    const Floats unit = hn::Mul(hn::Add(draw, hn::Set(kFloat, 0.5f)), hn::Set(kFloat, 0x1p-16f));
     const auto up = hn::Lt(hn::Mul(unit, step), hn::Sub(y, level));
     return hn::Add(code, hn::IfThenElseZero(hn::RebindMask(kInt, up), hn::Set(kInt, 1)));
   }
@@ -89,6 +121,17 @@ struct Nf4Rule {
   // How many of the ascending borders lie strictly below y.
   template <const std::array<float, 15>& kBorders>
   static HWY_INLINE Ints count_below(Floats y) {
+#if HWY_TARGET == HWY_AVX3
+    static constexpr BinTables kTables = bin_tables(kBorders);
+    static_assert(kTables.is_safe);
+    const Floats position = hn::MulAdd(y, hn::Set(kFloat, kBinsPerUnit), hn::Set(kFloat, kBinOfZero));
+    const __m512i bin = nearest_int(position).raw;  // the lookups read its low five bits
+    const __m512 border = _mm512_permutex2var_ps(_mm512_loadu_ps(kTables.border), bin,
+                                                 _mm512_loadu_ps(kTables.border + kLanes));
+    const __m512i count = _mm512_permutex2var_epi32(_mm512_loadu_si512(kTables.count), bin,
+                                                    _mm512_loadu_si512(kTables.count + kLanes));
+    return hn::Add(Ints{count}, is_above(y, Floats{border}));
+#else
     if constexpr (kLanes >= 8) {
       static constexpr SearchTables kTables = search_tables(kBorders);
       Ints count = is_above(y, hn::Set(kFloat, kTables.steps[0][0]));
@@ -103,6 +146,7 @@ struct Nf4Rule {
       for (const float border : kBorders) count = hn::Add(count, is_above(y, hn::Set(kFloat, border)));
       return count;
     }
+#endif
   }
 
   // 1 or 0.

@@ -7,7 +7,7 @@
 #endif
 
 #include "quant/codec/block_scale.h"
-#include "quant/kernel/group-inl.h"
+#include "quant/kernel/stream-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
@@ -57,44 +57,74 @@ struct SumVectors {
   }
 };
 
-HWY_INLINE Floats limited_magnitude(const float* values) {
-  return hn::Min(hn::Abs(hn::LoadU(kFloat, values)), hn::Set(kFloat, kLargestMagnitude));
+// scale_of(max|x|) of each of kCount consecutive blocks.
+template <std::size_t kCount, class ScaleOf>
+HWY_INLINE void range_scales(const float* values, std::size_t n, float (&scales)[kCount], ScaleOf scale_of) {
+  for (std::size_t j = 0; j < kCount; ++j) scales[j] = scale_of(largest_magnitude(values + j * n, n));
 }
 
-HWY_INLINE float least_squares_scale(const float* values, std::size_t n, const TwoLevels& levels) {
-  SumVectors magnitudes;
-  Floats largest = hn::Zero(kFloat);
+template <bool kLimited>
+HWY_INLINE Floats magnitude(const float* value) {
+  const Floats a = hn::Abs(hn::LoadU(kFloat, value));
+  return kLimited ? hn::Min(a, hn::Set(kFloat, kLargestMagnitude)) : a;
+}
+
+// The sums of kCount consecutive blocks, step by step together: each is one chain of additions in a fixed
+// order. kLimited: whether a magnitude may be beyond kLargestMagnitude.
+template <bool kLimited, std::size_t kCount>
+HWY_INLINE void sum_blocks(const float* values, std::size_t n, const TwoLevels& levels,
+                           BlockSums (&sums)[kCount]) {
+  SumVectors magnitudes[kCount];
+  Floats largest[kCount];
+  for (Floats& one : largest) one = hn::Zero(kFloat);
   for (std::size_t i = 0; i < n; i += kSumLanes) {
-    for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
-      const Floats a = limited_magnitude(values + i + k * kLanes);
-      magnitudes.lanes[k] = hn::Add(magnitudes.lanes[k], a);
-      largest = hn::Max(largest, a);
+    for (std::size_t j = 0; j < kCount; ++j) {
+      for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
+        const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
+        magnitudes[j].lanes[k] = hn::Add(magnitudes[j].lanes[k], a);
+        largest[j] = hn::Max(largest[j], a);
+      }
     }
   }
-  BlockSums sums{.num_values = n, .largest = hn::GetLane(hn::MaxOfLanes(kFloat, largest))};
-  const float total = magnitudes.total();
+  Floats split[kCount];
+  for (std::size_t j = 0; j < kCount; ++j) {
+    const float total = magnitudes[j].total();
+    sums[j] = {.num_values = n, .weighted = total};
+    sums[j].largest = hn::GetLane(hn::MaxOfLanes(kFloat, largest[j]));
+    split[j] = hn::Set(kFloat, levels.split * (total / static_cast<float>(n)));
+  }
   if (levels.low == levels.high) {  // the weighted sum is the same sum: every weight is 1
-    sums.num_high = n;
-    sums.weighted = total;
-    return least_squares_scale_of(sums, levels);
+    for (BlockSums& one : sums) one.num_high = n;
+    return;
   }
 
-  const Floats split = hn::Set(kFloat, levels.split * (total / static_cast<float>(n)));
-  const Floats low = hn::Set(kFloat, levels.low);
-  const Floats high = hn::Set(kFloat, levels.high);
-  SumVectors weighted;
-  Ints minus_num_high = hn::Zero(kInt);
+  SumVectors weighted[kCount];
   for (std::size_t i = 0; i < n; i += kSumLanes) {
-    for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
-      const Floats a = limited_magnitude(values + i + k * kLanes);
-      const auto is_high = hn::Gt(a, split);
-      minus_num_high = hn::Add(minus_num_high, hn::VecFromMask(kInt, hn::RebindMask(kInt, is_high)));
-      weighted.lanes[k] = hn::Add(weighted.lanes[k], hn::Mul(hn::IfThenElse(is_high, high, low), a));
+    for (std::size_t j = 0; j < kCount; ++j) {
+      for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
+        const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
+        const auto is_high = hn::Gt(a, split[j]);
+        const Floats weight =
+            hn::IfThenElse(is_high, hn::Set(kFloat, levels.high), hn::Set(kFloat, levels.low));
+        const Floats term =
+            levels.low == 0 && levels.high == 1 ? hn::IfThenElseZero(is_high, a) : hn::Mul(weight, a);
+        weighted[j].lanes[k] = hn::Add(weighted[j].lanes[k], term);
+        sums[j].num_high += hn::CountTrue(kFloat, is_high);
+      }
     }
   }
-  sums.num_high = static_cast<std::size_t>(-hn::GetLane(hn::SumOfLanes(kInt, minus_num_high)));
-  sums.weighted = weighted.total();
-  return least_squares_scale_of(sums, levels);
+  for (std::size_t j = 0; j < kCount; ++j) sums[j].weighted = weighted[j].total();
+}
+
+template <std::size_t kCount>
+HWY_INLINE void least_squares_scales(const float* values, std::size_t n, const TwoLevels& levels,
+                                     float (&scales)[kCount]) {
+  BlockSums sums[kCount];
+  sum_blocks<false>(values, n, levels, sums);
+  bool beyond = false;
+  for (const BlockSums& one : sums) beyond |= one.largest > kLargestMagnitude;
+  if (beyond) sum_blocks<true>(values, n, levels, sums);
+  for (std::size_t j = 0; j < kCount; ++j) scales[j] = least_squares_scale_of(sums[j], levels);
 }
 
 #endif  // HWY_TARGET != HWY_SCALAR

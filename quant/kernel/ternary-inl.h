@@ -84,40 +84,40 @@ HWY_INLINE void unpack_planes(const std::byte* codes, std::size_t planes, Ternar
 // Packing a block's digits, or reading them, crosses the vectors in which they were written, and a load that
 // crosses recent stores waits. So each loop works on one block while the digits of the one before it settle.
 
-template <class Rule, Rounding kRounding>
+template <class Rule, Rounding kRounding, std::size_t kBlock>
 HWY_INLINE void encode_ternary_rounded(const BlockRun& run, const float* values, std::byte* scales,
                                        std::byte* codes) {
-  const std::size_t planes = TernaryPacking::bytes(run.block);
+  const std::size_t block = block_of<kBlock>(run);
+  const std::size_t planes = TernaryPacking::bytes(block);
+  const std::uint64_t key = run.key, first = run.first;
   TernaryBlock blocks[2] = {};
   std::size_t current = 0;
-  for_each_scaled_block<Rule, kRounding>(run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
-    TernaryBlock& block = blocks[current];
-    if (scale > 0) {
-      const Floats divisor = hn::Set(kFloat, scale);
-      for (std::size_t i = 0; i < run.block; i += kVectorGroup) {
-        const std::size_t first = begin + i;
-        pack<8>(encode_group<Rule, kRounding>(run.key, run.first + first, values + first, divisor),
-                reinterpret_cast<std::byte*>(block.digits + i));
-      }
-    } else {
-      std::memset(block.digits, 0, run.block);
-    }
-    current = 1 - current;
-    if (begin > 0) {
-      pack_planes(blocks[current], planes, codes);
-      codes += planes;
-    }
-  });
-  pack_planes(blocks[1 - current], planes, codes);
+  CodeWriter writer(codes, run.num_values / block * planes);
+  const auto write = [&](const TernaryBlock& settled) HWY_ATTR {
+    pack_planes(settled, planes, writer.chunk());
+    writer.end_chunk(planes);
+  };
+  for_each_scaled_block<Rule, kRounding, kBlock>(
+      run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
+        std::uint8_t* digits = blocks[current].digits;
+        if (scale > 0) {
+          encode_block_codes<Rule, kRounding, 8>(block, key, first + begin, values + begin, scale,
+                                                 reinterpret_cast<std::byte*>(digits));
+        } else {
+          std::memset(digits, 0, block);
+        }
+        current = 1 - current;
+        if (begin > 0) write(blocks[current]);
+      });
+  write(blocks[1 - current]);
+  writer.finish();
 }
 
 template <class Rule>
 void encode_ternary_blocks(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes) {
-  if (run.rounding == Rounding::kNearest) {
-    encode_ternary_rounded<Rule, Rounding::kNearest>(run, values, scales, codes);
-  } else {
-    encode_ternary_rounded<Rule, Rounding::kStochastic>(run, values, scales, codes);
-  }
+  with_constants(run, [&](auto rounding, auto block) HWY_ATTR {
+    encode_ternary_rounded<Rule, rounding(), block()>(run, values, scales, codes);
+  });
 }
 
 template <bool kAdd>

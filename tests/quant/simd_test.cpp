@@ -102,6 +102,47 @@ TEST_P(EveryTarget, EncodesTiesAsTheReference) {
   ASSERT_EQ(testing::encode(*fast, values), testing::encode(*reference, values));
 }
 
+// Scales of any mantissa, values within three units of where a quotient by them crosses a border of levels.
+TEST_P(EveryTarget, EncodesNeighboursOfBordersAsTheReference) {
+  std::mt19937_64 generator(7);
+  std::vector<float> values;
+  for (const int exponent : {-120, -99, -61, -60, -59, -10, 0, 30, 59, 60, 61, 90}) {
+    for (const float top : {1.0f, 3.0f, 6.0f, 7.0f, 64.0f, 127.0f}) {
+      const float scale = std::ldexp(1.0f + static_cast<float>(generator() % 65536) / 65536, exponent);
+      values.push_back(top * scale);
+      while (values.size() % options.block != 0) {
+        const float border = static_cast<float>(generator() % static_cast<std::uint64_t>(4 * top)) / 4;
+        float value = border * scale;
+        for (std::uint64_t ulps = generator() % 4; ulps > 0; --ulps) {
+          value = std::nextafter(value, generator() % 2 == 0 ? 0.0f : top * scale);
+        }
+        values.push_back(generator() % 2 == 0 ? value : -value);
+      }
+    }
+  }
+  ASSERT_EQ(testing::encode(*fast, values, 3), testing::encode(*reference, values, 3));
+}
+
+// Beyond a size, codes go past the caches, in whole lines.
+TEST_P(EveryTarget, WritesLargePayloadsAtAnyAddress) {
+  const bool is_chosen =
+      options.name == "int8" || options.name == "ternary";  // 8192 bytes and 1640 at a time
+  if (!is_chosen || options.block != 256 || options.rounding == Rounding::kStochastic) return;
+  constexpr std::size_t kMany = std::size_t{1} << 20;
+  const std::size_t n = kMany * kMany / fast->encoded_bytes(kMany) * 3 / 2 + 7;  // of which 1 MiB are codes
+  const std::vector<float> values = testing::normal_values(n, 4);
+  const std::vector<std::byte> expected = testing::encode(*reference, values);
+  for (const std::size_t shift : {0, 1, 29, 63}) {
+    std::vector<std::byte> code(expected.size() + shift + 1, std::byte{0x5a});
+    fast->encode(values, 1, std::span(code).subspan(shift, expected.size()));
+    ASSERT_TRUE(
+        std::equal(expected.begin(), expected.end(), code.begin() + static_cast<std::ptrdiff_t>(shift)))
+        << "shift " << shift;
+    ASSERT_EQ(code.back(), std::byte{0x5a});
+    ASSERT_TRUE(shift == 0 || code[shift - 1] == std::byte{0x5a});
+  }
+}
+
 TEST_P(EveryTarget, DecodesAnyBytesAsTheReference) {
   for (const std::size_t n : lengths()) {
     for (const auto& code : {random_bytes(fast->encoded_bytes(n), n),
