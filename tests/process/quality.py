@@ -4,8 +4,8 @@
   quality.py methods THINWIRE --text FILE... --folder DIR    one worker, ddp, DiLoCo, streaming, by number of workers
   quality.py tasks   THINWIRE --text FILE... --folder DIR    each task from one trained model, 1 worker and 2
 
-Every arm gets the same sweep of inner rates, on the first seed; its best rate runs on the other seeds. The table goes
-to standard output.
+Every arm gets the same sweep on every seed (H, where it has rounds, and inner rate), and is shown at the point of its
+best mean. The table goes to standard output.
 """
 import argparse
 import concurrent.futures
@@ -20,7 +20,7 @@ JOB = {"inner.warmup": 50, "inner.clip": 1.0, "inner.weight_decay": 0.1, "inner.
        "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1, "comm.timeout_s": 600}
 MODEL = {"model.layers": 4, "model.width": 64, "model.heads": 4, "model.context": 64, "data.tokenizer": '"bpe"',
          "data.vocab_size": 512}
-OUTER = {"outer.sync_every": 30, "outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.5,
+OUTER = {"outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.5,
          "outer.momentum": 0.8}
 FP32 = {"outer.codec": '"fp32"', "outer.error_feedback": "false"}
 ONE_WORKER = {"outer.method": '"none"'}
@@ -43,11 +43,14 @@ class Runs:
     def __init__(self, arguments):
         self.program, self.folder = arguments.program, arguments.folder
         self.text = json.dumps([os.path.abspath(path) for path in arguments.text])
-        self.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        self.pool, self.submitted = concurrent.futures.ThreadPoolExecutor(os.cpu_count()), {}
         os.makedirs(self.folder, exist_ok=True)
 
     def submit(self, name, workers, settings, keep=False):
-        return self.pool.submit(self.run, name.replace(" ", "_"), workers, settings, keep)
+        name = name.replace(" ", "_")
+        if name not in self.submitted:
+            self.submitted[name] = self.pool.submit(self.run, name, workers, settings, keep)
+        return self.submitted[name]
 
     def run(self, name, workers, settings, keep):
         record, run = (os.path.join(self.folder, name + end) for end in (".json", ""))
@@ -72,16 +75,25 @@ class Runs:
         return loss
 
 
-def sweep(runs, arms, rates, seeds):
-    """arms: name -> (workers, settings by seed). Returns name -> (best rate, losses by seed)."""
-    def start(arm, rate, seed):
-        workers, settings_of = arms[arm]
-        return runs.submit(f"{arm}-lr{rate}-s{seed}", workers, {**settings_of(seed), "inner.lr": rate, "run.seed": seed})
+def sweep(runs, arms, points, seeds):
+    """arms: name -> (workers, settings by seed); points: name -> settings of the sweep that differ from these.
 
-    first = {arm: {rate: start(arm, rate, seeds[0]) for rate in rates} for arm in arms}
-    best = {arm: min(rates, key=lambda rate: first[arm][rate].result()) for arm in arms}
-    rest = {arm: [start(arm, best[arm], seed) for seed in seeds[1:]] for arm in arms}
-    return {arm: (best[arm], [first[arm][best[arm]].result()] + [run.result() for run in rest[arm]]) for arm in arms}
+    Returns arm -> (point of the best mean, its losses by seed)."""
+    def start(arm, point, seed):
+        workers, settings_of = arms[arm]
+        settings = {**settings_of(seed), **points[point], "run.seed": seed}
+        if "outer.codec" not in settings or settings["outer.method"] == '"ddp"':  # no rounds
+            settings.pop("outer.sync_every", None)
+            point = point[point.index("lr"):]
+        return runs.submit(f"{arm}-{point}-s{seed}", workers, settings)
+
+    started = {arm: {point: [start(arm, point, seed) for seed in seeds] for point in points} for arm in arms}
+    found = {}
+    for arm, by_point in started.items():
+        losses = {point: [run.result() for run in of_seeds] for point, of_seeds in by_point.items()}
+        best = min(points, key=lambda point: statistics.mean(losses[point]))
+        found[arm] = (best, losses[best])
+    return found
 
 
 def in_full(values, form):
@@ -94,17 +106,19 @@ def methods(runs, arguments):
     cells = [("one worker", 1)] + [(arm, m) for arm in list(ARMS)[1:] for m in worlds]
     arms = {f"{arm}, {m}, {arguments.steps} steps":
             (m, lambda seed, arm=arm: {**MODEL, **ARMS[arm], "inner.steps": arguments.steps}) for arm, m in cells}
-    found = dict(zip(cells, sweep(runs, arms, arguments.rates.split(","), arguments.seeds.split(",")).values()))
+    points = {f"H{h}-lr{rate}": {"outer.sync_every": h, "inner.lr": rate}
+              for h, rate in (point.split(":") for point in arguments.points.split(","))}
+    found = dict(zip(cells, sweep(runs, arms, points, arguments.seeds.split(",")).values()))
     one = found["one worker", 1][1]
-    print("| arm | workers | best lr | evaluation loss (by seed) | share of the way to ddp | against fp32 exchange |")
+    print("| arm | workers | best point | evaluation loss (by seed) | share of the way to ddp | against fp32 exchange |")
     print("|---|---|---|---|---|---|")
-    for (arm, m), (rate, losses) in found.items():
+    for (arm, m), (point, losses) in found.items():
         share = against = "-"
         if m > 1:
             share = in_full([100 * (a - x) / (a - d) for a, x, d in zip(one, losses, found["ddp", m][1])], ".0f") + " %"
         if arm == "streaming e3m0+ef":
             against = in_full([100 * (x / f - 1) for x, f in zip(losses, found["streaming fp32", m][1])], "+.2f") + " %"
-        print(f"| {arm} | {m} | {rate} | {in_full(losses, '.4f')} | {share} | {against} |")
+        print(f"| {arm} | {m} | {point} | {in_full(losses, '.4f')} | {share} | {against} |")
 
 
 def tasks(runs, arguments):
@@ -118,13 +132,15 @@ def tasks(runs, arguments):
         def of(seed):
             base = json.dumps(os.path.join(runs.folder, base_of[seed]))
             return {**(ONE_WORKER if m == 1 else STREAMING_E3M0), "inner.steps": arguments.task_steps,
+                    "outer.sync_every": 15,
                     "model.from": base, "task.kind": json.dumps(task), "quant.rule": QAT_RULE if task == "qat" else "[]",
                     **({"task.teacher": base} if task == "distill" else {})}
         return of
 
     cells = [(task, m) for task in TASKS for m in (1, 2)]
     arms = {f"{task}, {m}, {arguments.task_steps} steps": (m, settings(task, m)) for task, m in cells}
-    found = dict(zip(cells, sweep(runs, arms, arguments.task_rates.split(","), seeds).values()))
+    points = {f"lr{rate}": {"inner.lr": rate} for rate in arguments.task_rates.split(",")}
+    found = dict(zip(cells, sweep(runs, arms, points, seeds).values()))
     print("| task | workers | best lr | evaluation loss (by seed) | the float model it starts from |")
     print("|---|---|---|---|---|")
     for (task, m), (rate, losses) in found.items():
@@ -139,8 +155,8 @@ def main():
     parser.add_argument("--folder", required=True)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--task-steps", type=int, default=300)
-    parser.add_argument("--rates", default="3e-3,6e-3")
-    parser.add_argument("--task-rates", default="1e-3,3e-3")
+    parser.add_argument("--points", default="30:6e-3,30:9e-3,15:6e-3", help="H:inner rate, the sweep of methods")
+    parser.add_argument("--task-rates", default="1e-3,3e-3", help="of tasks")
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--workers", default="2,4", help="of the table of methods")
     arguments = parser.parse_args()
