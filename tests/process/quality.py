@@ -20,8 +20,7 @@ JOB = {"inner.warmup": 50, "inner.clip": 1.0, "inner.weight_decay": 0.1, "inner.
        "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1, "comm.timeout_s": 600}
 MODEL = {"model.layers": 4, "model.width": 64, "model.heads": 4, "model.context": 64, "data.tokenizer": '"bpe"',
          "data.vocab_size": 512}
-OUTER = {"outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.5,
-         "outer.momentum": 0.8}
+OUTER = {"outer.fragments": 4, "outer.overlap": 2, "outer.alpha": 0.5, "outer.lr": 0.5, "outer.momentum": 0.8}
 FP32 = {"outer.codec": '"fp32"', "outer.error_feedback": "false"}
 ONE_WORKER = {"outer.method": '"none"'}
 STREAMING_E3M0 = {"outer.method": '"streaming_diloco"', **OUTER, "outer.codec": '"e3m0"',
@@ -76,13 +75,13 @@ class Runs:
 
 
 def sweep(runs, arms, points, seeds):
-    """arms: name -> (workers, settings by seed); points: name -> settings of the sweep that differ from these.
+    """arms: name -> (workers, settings by seed); points: name -> settings to sweep over.
 
     Returns arm -> (point of the best mean, its losses by seed)."""
     def start(arm, point, seed):
         workers, settings_of = arms[arm]
         settings = {**settings_of(seed), **points[point], "run.seed": seed}
-        if "outer.codec" not in settings or settings["outer.method"] == '"ddp"':  # no rounds
+        if not settings.keys() >= OUTER.keys():  # no rounds, so no H: points that differ in it are one run
             settings.pop("outer.sync_every", None)
             point = point[point.index("lr"):]
         return runs.submit(f"{arm}-{point}-s{seed}", workers, settings)
