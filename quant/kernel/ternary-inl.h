@@ -1,6 +1,6 @@
 // Loops of the ternary format, whose blocks are packed in planes (quant/codec/packing.h).
 //
-// struct Rule { scale, nearest, stochastic as in loops-inl.h; the codes are the digits 0, 1, 2. };
+// struct Rule { scales, nearest, stochastic as in loops-inl.h; the codes are the digits 0, 1, 2. };
 #if defined(THINWIRE_KERNEL_TERNARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINWIRE_KERNEL_TERNARY_INL_H_
 #undef THINWIRE_KERNEL_TERNARY_INL_H_

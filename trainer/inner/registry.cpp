@@ -1,4 +1,3 @@
-
 #include "trainer/inner/adamw.h"
 #include "trainer/inner/sgd.h"
 #include "trainer/named.h"
