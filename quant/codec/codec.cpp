@@ -56,7 +56,7 @@ std::unique_ptr<Codec> make_codec(const CodecOptions& options) {
   }
   const BlockLoops fast =
       is_vector_block(options.block) ? vector_loops(format, active_target()) : BlockLoops{};
-  return std::make_unique<BlockCodec>(format, fast, options.block, options.rounding);
+  return std::make_unique<BlockCodec>(format, fast, options);
 }
 
 std::vector<std::string> codec_names() {

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace thinwire::quant {
@@ -21,8 +22,14 @@ struct CodecOptions {
   std::string name = "fp32";               // one of codec_names()
   std::size_t block = 256;                 // values per scale; a positive multiple of 8
   Rounding rounding = Rounding::kNearest;  // ties go to the even code index
+  std::size_t k = 64;                      // topk: values kept of every chunk of 4096
+  bool rotate = false;                     // Hadamard rotation of each block before it is coded
 };
 
+// A payload may be coded in ranges: values [first, first + count) of n give the same bytes at the same places
+// as in one call over all. Both borders are multiples of the block, or n; std::invalid_argument otherwise.
+// Ranges that do not overlap may be coded by different threads at once.
+//
 // Thread safety: const methods may run concurrently. None allocates.
 class Codec {
  public:
@@ -31,28 +38,44 @@ class Codec {
   virtual std::string_view name() const = 0;
   // The format's number in wire headers; never reused.
   virtual std::uint8_t wire_id() const = 0;
-  std::size_t block() const { return block_; }
-  Rounding rounding() const { return rounding_; }
+  const CodecOptions& options() const { return options_; }
+  std::size_t block() const { return options_.block; }
+  Rounding rounding() const { return options_.rounding; }
 
   // Exact size of the payload of n values, n >= 0.
   virtual std::size_t encoded_bytes(std::size_t n) const = 0;
 
-  // * values: any float32 but NaN (refuse NaN first with find_nan; here it gives unspecified codes, no
-  // crash).
-  // * key: the stochastic stream; value i draws from (key, i). Ignored when rounding to nearest.
-  // * code: exactly encoded_bytes(values.size()) bytes, all written. The spans must not overlap.
-  virtual void encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const = 0;
+  // * values: those of the range from `first` on, any float32 but NaN (refuse NaN first with find_nan; here
+  //   it gives unspecified codes, no crash).
+  // * key: the stochastic stream; value i of the payload draws from (key, i). Ignored when rounding to
+  //   nearest.
+  // * code: the whole payload, exactly encoded_bytes(n) bytes; all bytes of the range are written, no others.
+  //   The spans must not overlap.
+  virtual void encode_range(std::size_t n, std::size_t first, std::span<const float> values,
+                            std::uint64_t key, std::span<std::byte> code) const = 0;
 
-  // values = decode(code). code: exactly encoded_bytes(values.size()) bytes, of any content: foreign bytes
-  // give some floats, never a crash.
-  virtual void decode(std::span<const std::byte> code, std::span<float> values) const = 0;
+  // values = decode(code), from value `first` on. code: the whole payload, exactly encoded_bytes(n) bytes, of
+  // any content: foreign bytes give some floats, never a crash.
+  virtual void decode_range(std::size_t n, std::size_t first, std::span<const std::byte> code,
+                            std::span<float> values) const = 0;
 
-  // sum += decode(code), one float32 addition a value.
-  virtual void decode_add(std::span<const std::byte> code, std::span<float> sum) const = 0;
+  // sum += decode(code) from value `first` on, one float32 addition a value.
+  virtual void decode_add_range(std::size_t n, std::size_t first, std::span<const std::byte> code,
+                                std::span<float> sum) const = 0;
+
+  // The range of all n = values.size() values.
+  void encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const {
+    encode_range(values.size(), 0, values, key, code);
+  }
+  void decode(std::span<const std::byte> code, std::span<float> values) const {
+    decode_range(values.size(), 0, code, values);
+  }
+  void decode_add(std::span<const std::byte> code, std::span<float> sum) const {
+    decode_add_range(sum.size(), 0, code, sum);
+  }
 
   // Cuts the payload of values [first, first + count) out of `code`, the payload of n values, without
-  // decoding. Both borders are multiples of the block, or n (std::invalid_argument otherwise). part: exactly
-  // encoded_bytes(count) bytes, all written.
+  // decoding. part: exactly encoded_bytes(count) bytes, all written.
   struct Range {
     std::size_t first = 0;
     std::size_t count = 0;
@@ -61,11 +84,10 @@ class Codec {
                      std::span<std::byte> part) const = 0;
 
  protected:
-  Codec(std::size_t block, Rounding rounding) : block_(block), rounding_(rounding) {}
+  explicit Codec(CodecOptions options) : options_(std::move(options)) {}
 
  private:
-  std::size_t block_;
-  Rounding rounding_;
+  const CodecOptions options_;
 };
 
 // Throws std::invalid_argument that names the known codecs, or the block's rule. The codec runs on the SIMD

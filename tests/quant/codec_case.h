@@ -18,7 +18,7 @@ inline std::vector<CodecOptions> codec_cases(const std::vector<std::size_t>& blo
   std::vector<CodecOptions> cases;
   for (const std::string& name : codec_names()) {
     for (const Rounding rounding : {Rounding::kNearest, Rounding::kStochastic}) {
-      for (const std::size_t block : blocks) cases.push_back({name, block, rounding});
+      for (const std::size_t block : blocks) cases.push_back({.name = name, .block = block, .rounding = rounding});
     }
   }
   return cases;

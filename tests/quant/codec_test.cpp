@@ -77,6 +77,29 @@ TEST_P(EveryCodec, GivesTheSameCodeForADecodedTensor) {
   }
 }
 
+TEST_P(EveryCodec, CodesRangesAsTheWhole) {
+  const std::size_t n = 5 * block + 3;
+  const std::vector<float> values = normal_values(n, 5);
+  const std::vector<std::byte> whole = encode(*codec, values);
+  const std::vector<float> decoded = decode(*codec, whole, n);
+  std::vector<std::byte> code(whole.size(), std::byte{0x5a});
+  std::vector<float> pieces(n), sum(n, 1.0f), expected_sum(n, 1.0f);
+  codec->decode_add(whole, expected_sum);
+  // Backwards, so that a range that writes past its end is seen.
+  const std::vector<std::size_t> borders = {0, 2 * block, 3 * block, n};
+  for (std::size_t i = borders.size() - 1; i-- > 0;) {
+    const std::size_t first = borders[i], count = borders[i + 1] - first;
+    codec->encode_range(n, first, std::span(values).subspan(first, count), 7, code);
+    codec->decode_range(n, first, whole, std::span(pieces).subspan(first, count));
+    codec->decode_add_range(n, first, whole, std::span(sum).subspan(first, count));
+  }
+  EXPECT_EQ(code, whole);
+  EXPECT_EQ(bits_of(pieces), bits_of(decoded));
+  EXPECT_EQ(bits_of(sum), bits_of(expected_sum));
+  EXPECT_THROW(codec->encode_range(n, 4, std::span(values).first(block), 7, code), std::invalid_argument);
+  EXPECT_THROW(codec->decode_range(n, block, whole, std::span(pieces).first(4)), std::invalid_argument);
+}
+
 TEST_P(EveryCodec, DecodeAddIsDecodeAndOneAddition) {
   for (const std::size_t n : lengths_around(block)) {
     const std::vector<std::byte> code = encode(*codec, awkward_values(n, n));
