@@ -69,9 +69,10 @@ struct DistillOptions {
 };
 
 struct InnerOptions {
-  std::string optimizer = "adamw";  // adamw, sgd
+  std::string optimizer = "adamw";  // adamw, muon, sgd
   double lr = 6e-4;
   std::vector<double> betas = {0.9, 0.95};  // adamw; sgd takes the first as momentum
+  double momentum = 0.95;                   // muon: of the matrices; the rest is adamw's
   double weight_decay = 0.1;
   std::int64_t warmup = 50;         // steps
   std::string schedule = "cosine";  // cosine, constant
@@ -84,7 +85,7 @@ struct InnerOptions {
 };
 
 struct OuterOptions {
-  std::string method = "streaming_diloco";  // none, ddp, diloco, streaming_diloco
+  std::string method = "streaming_diloco";  // none, ddp, diloco, streaming_diloco, eager_diloco
   std::int64_t sync_every = 30;             // H, inner steps between two syncs of one parameter
   std::int64_t fragments = 4;               // of blocks; embeddings, head and final norm form one more
   std::string layout = "strided";           // strided, sequential
@@ -93,7 +94,10 @@ struct OuterOptions {
   double lr = 0.7;
   double momentum = 0.9;
   std::string codec = "e3m0";
+  std::string embeddings_codec;      // of the fragment of embeddings, head and final norm; empty: codec
   std::int64_t block = 256;          // values per scale
+  std::int64_t k = 64;               // topk: values kept of every chunk of 4096
+  bool rotate = false;               // Hadamard rotation of each block before it is coded
   std::string rounding = "nearest";  // nearest, stochastic
   bool error_feedback = true;
   double decay = 1.0;        // of the error-feedback residual
@@ -101,7 +105,7 @@ struct OuterOptions {
 };
 
 struct CommOptions {
-  std::string backend = "threads";  // threads, mpi
+  std::string backend = "threads";  // threads, mpi, grpc, nccl
   std::string link = "unlimited";
   double timeout_s = 60;
 };

@@ -22,10 +22,13 @@
 #include <vector>
 
 #include "comm/progress_engine.h"
-#include "quant/codec/codec.h"
 #include "trainer/options.h"
 #include "trainer/outer/flat_parameters.h"
 #include "trainer/state.h"
+
+namespace thinwire::quant {
+class Codec;
+}
 
 namespace thinwire::trainer {
 
@@ -99,7 +102,7 @@ struct OuterContext {
   comm::ProgressEngine* engine = nullptr;
 };
 
-// Methods register in trainer/outer/registry.cpp, a line each: none, ddp, diloco, streaming_diloco.
+// Methods register in trainer/outer/registry.cpp, a line each.
 // Throws std::invalid_argument for an unknown method or a setting that does not fit the model.
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context,
                                            std::vector<TrainedTensor> travelling);
