@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "quant/codec/codec.h"
+
 namespace thinwire::trainer {
 
 std::vector<CommitRecord> OuterLoop::take_commits() {
