@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "quant/codec/codec.h"
 #include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data/batches.h"
