@@ -1,5 +1,7 @@
 #include "trainer/meter.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -21,6 +23,13 @@ double mean_of(const std::vector<nlohmann::json>& records, const char* name) {
   for (const nlohmann::json& record : records)
     mean += record.at(name).get<double>() / static_cast<double>(records.size());
   return mean;
+}
+
+// The most memory that this process has held at once.
+std::uint64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace
@@ -77,13 +86,19 @@ void Meter::load(const nlohmann::json& state) {
 nlohmann::json Meter::summary(double outer_seconds) {
   const Counters mine = counters(outer_seconds);
   const double utilization = mine.step_seconds > 0 ? 1 - mine.busy_seconds / mine.step_seconds : 1;
-  const std::vector<nlohmann::json> all =
-      gather_json(engine_, {{"utilization", utilization}, {"step_seconds", median(step_times_)}}, "summary");
+  const std::vector<nlohmann::json> all = gather_json(engine_,
+                                                      {{"utilization", utilization},
+                                                       {"step_seconds", median(step_times_)},
+                                                       {"peak_resident_bytes", peak_resident_bytes()}},
+                                                      "summary");
+  std::uint64_t peak = 0;
+  for (const nlohmann::json& one : all) peak = std::max<std::uint64_t>(peak, one.at("peak_resident_bytes"));
   return {{"wire_bytes_per_worker", mine.wire_bytes},
           {"control_bytes_per_worker", mine.control_bytes},
           {"compute_utilization", mean_of(all, "utilization")},
           {"workers_per_core", static_cast<double>(all.size()) / std::thread::hardware_concurrency()},
           {"step_seconds", mean_of(all, "step_seconds")},
+          {"peak_resident_bytes", peak},
           {"wall_seconds", mine.wall_seconds}};
 }
 

@@ -26,7 +26,7 @@ class Meter {
   // outer_seconds: OuterLoop::busy_seconds(), of this process.
   nlohmann::json state(double outer_seconds) const;
   void load(const nlohmann::json& state);
-  // Utilisation, step time and bytes for summary.json. Collective.
+  // Utilisation, step time, bytes and memory for summary.json. Collective.
   nlohmann::json summary(double outer_seconds);
 
  private:
