@@ -9,8 +9,10 @@
 #include "quant/codec/int_codec.h"
 #include "quant/codec/minifloat_codec.h"
 #include "quant/codec/nf4_codec.h"
+#include "quant/codec/rotated_codec.h"
 #include "quant/codec/sign_codec.h"
 #include "quant/codec/ternary_codec.h"
+#include "quant/codec/topk_codec.h"
 #include "quant/kernel/target.h"
 #include "quant/kernel/vector_loops.h"
 
@@ -19,20 +21,47 @@ static_assert(std::endian::native == std::endian::little, "payloads are little-e
 namespace thinwire::quant {
 namespace {
 
-// The registry: a new format is a file and a line here.
-constexpr std::array kFormats = {
-    &kFp32Format, &kBf16Format, &kE4m3Format, &kE5m2Format, &kInt8Format,    &kInt4Format,
-    &kInt2Format, &kNf4Format,  &kE2m1Format, &kE3m0Format, &kTernaryFormat, &kSignFormat,
-};
-
 constexpr std::size_t kMaxBlock = std::size_t{1} << 20;
 
-const Format& find_format(const std::string& name) {
+template <const Format& format>
+std::unique_ptr<Codec> make_block_codec(const CodecOptions& options) {
+  const BlockLoops fast =
+      is_vector_block(options.block) ? vector_loops(format, active_target()) : BlockLoops{};
+  return std::make_unique<BlockCodec>(format, fast, options);
+}
+
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<Codec> (*make)(const CodecOptions& options);
+};
+
+template <const Format& format>
+Entry entry_of() {
+  return {format.name, &make_block_codec<format>};
+}
+
+std::unique_ptr<Codec> make_topk_codec(const CodecOptions& options) {
+  return std::make_unique<TopkCodec>(options);
+}
+
+// The registry: a new codec is a file and a line here.
+std::span<const Entry> registry() {
+  static const std::array kEntries = {
+      entry_of<kFp32Format>(),         entry_of<kBf16Format>(),    entry_of<kE4m3Format>(),
+      entry_of<kE5m2Format>(),         entry_of<kInt8Format>(),    entry_of<kInt4Format>(),
+      entry_of<kInt2Format>(),         entry_of<kNf4Format>(),     entry_of<kE2m1Format>(),
+      entry_of<kE3m0Format>(),         entry_of<kTernaryFormat>(), entry_of<kSignFormat>(),
+      Entry{"topk", &make_topk_codec},
+  };
+  return kEntries;
+}
+
+const Entry& find_entry(const std::string& name) {
   std::string known;
-  for (const Format* format : kFormats) {
-    if (format->name == name) return *format;
+  for (const Entry& entry : registry()) {
+    if (entry.name == name) return entry;
     known += ' ';
-    known += format->name;
+    known += entry.name;
   }
   throw std::invalid_argument("unknown codec '" + name + "'; known codecs:" + known);
 }
@@ -48,20 +77,20 @@ std::uint64_t mix(std::uint64_t h) {
 }  // namespace
 
 std::unique_ptr<Codec> make_codec(const CodecOptions& options) {
-  const Format& format = find_format(options.name);
+  const Entry& entry = find_entry(options.name);
   if (options.block == 0 || options.block % 8 != 0 || options.block > kMaxBlock) {
     throw std::invalid_argument("codec '" + options.name +
                                 "': block must be a positive multiple of 8, at most " +
                                 std::to_string(kMaxBlock) + "; got " + std::to_string(options.block));
   }
-  const BlockLoops fast =
-      is_vector_block(options.block) ? vector_loops(format, active_target()) : BlockLoops{};
-  return std::make_unique<BlockCodec>(format, fast, options);
+  std::unique_ptr<Codec> codec = entry.make(options);
+  if (options.rotate) codec = std::make_unique<RotatedCodec>(std::move(codec));
+  return codec;
 }
 
 std::vector<std::string> codec_names() {
   std::vector<std::string> names;
-  for (const Format* format : kFormats) names.emplace_back(format->name);
+  for (const Entry& entry : registry()) names.emplace_back(entry.name);
   return names;
 }
 

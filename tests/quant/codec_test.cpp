@@ -26,7 +26,8 @@ std::vector<std::size_t> lengths_around(std::size_t block) {
   return {0, 1, 2, 7, block - 1, block, block + 1, 2 * block + 3, 1009};
 }
 
-class EveryCodec : public ::testing::TestWithParam<CodecOptions> {
+// Laws of the payload, rotated or not.
+class EveryPayload : public ::testing::TestWithParam<CodecOptions> {
  protected:
   std::unique_ptr<Codec> codec = make_codec(GetParam());
   const std::size_t block = GetParam().block;
@@ -34,26 +35,47 @@ class EveryCodec : public ::testing::TestWithParam<CodecOptions> {
   bool is(const char* name) const { return GetParam().name == name; }
 };
 
+INSTANTIATE_TEST_SUITE_P(Codecs, EveryPayload,
+                         ::testing::ValuesIn(testing::cases_rotated_or_not({8, 64, 256})),
+                         testing::case_name);
+
+// Laws of what values become, in their own places.
+class EveryCodec : public EveryPayload {};
 INSTANTIATE_TEST_SUITE_P(Codecs, EveryCodec, ::testing::ValuesIn(testing::codec_cases({8, 64, 256})),
                          testing::case_name);
 
-std::vector<CodecOptions> cases_with(Rounding rounding) {
-  std::vector<CodecOptions> cases = testing::codec_cases({8, 64, 256});
+// Laws of codecs that code every value; those of topk are in topk_codec_test.cpp.
+class DenseCodec : public EveryPayload {};
+INSTANTIATE_TEST_SUITE_P(Codecs, DenseCodec, ::testing::ValuesIn(testing::dense_cases({8, 64, 256})),
+                         testing::case_name);
+
+std::vector<CodecOptions> dense_cases_with(Rounding rounding) {
+  std::vector<CodecOptions> cases = testing::dense_cases({8, 64, 256});
   std::erase_if(cases, [&](const CodecOptions& options) { return options.rounding != rounding; });
   return cases;
 }
 
-class NearestCodec : public EveryCodec {};
-INSTANTIATE_TEST_SUITE_P(Codecs, NearestCodec, ::testing::ValuesIn(cases_with(Rounding::kNearest)),
+class NearestCodec : public EveryPayload {};
+INSTANTIATE_TEST_SUITE_P(Codecs, NearestCodec, ::testing::ValuesIn(dense_cases_with(Rounding::kNearest)),
                          testing::case_name);
 
-class StochasticCodec : public EveryCodec {};
-INSTANTIATE_TEST_SUITE_P(Codecs, StochasticCodec, ::testing::ValuesIn(cases_with(Rounding::kStochastic)),
-                         testing::case_name);
+class StochasticCodec : public EveryPayload {};
+INSTANTIATE_TEST_SUITE_P(Codecs, StochasticCodec,
+                         ::testing::ValuesIn(dense_cases_with(Rounding::kStochastic)), testing::case_name);
+
+// Of the default k, 64: one value in 64 is kept.
+std::size_t topk_bytes(std::size_t n) {
+  const auto of_chunk = [](std::size_t m) {
+    const std::size_t kept = (m + 63) / 64;
+    return (3 * kept + 1) / 2 + (kept + 3) / 4;
+  };
+  return 4 * ((n + 4095) / 4096) + n / 4096 * of_chunk(4096) + of_chunk(n % 4096);
+}
 
 std::size_t bytes_by_formula(const std::string& name, std::size_t n, std::size_t block) {
   if (name == "fp32") return 4 * n;
   if (name == "bf16") return 2 * n;
+  if (name == "topk") return topk_bytes(n);
   const std::size_t scales = 4 * ((n + block - 1) / block);
   if (name == "ternary") return scales + n / block * ((block + 4) / 5) + (n % block + 4) / 5;
   const std::size_t bits = name == "sign"                                       ? 1
@@ -63,13 +85,13 @@ std::size_t bytes_by_formula(const std::string& name, std::size_t n, std::size_t
   return scales + (n * bits + 7) / 8;
 }
 
-TEST_P(EveryCodec, TakesTheBytesOfTheFormula) {
+TEST_P(EveryPayload, TakesTheBytesOfTheFormula) {
   for (const std::size_t n : lengths_around(block)) {
     EXPECT_EQ(codec->encoded_bytes(n), bytes_by_formula(GetParam().name, n, block)) << "n " << n;
   }
 }
 
-TEST_P(EveryCodec, GivesTheSameCodeForADecodedTensor) {
+TEST_P(DenseCodec, GivesTheSameCodeForADecodedTensor) {
   for (const std::size_t n : lengths_around(block)) {
     const std::vector<float> values = normal_values(n, n);
     const std::vector<std::byte> code = encode(*codec, values);
@@ -77,7 +99,7 @@ TEST_P(EveryCodec, GivesTheSameCodeForADecodedTensor) {
   }
 }
 
-TEST_P(EveryCodec, CodesRangesAsTheWhole) {
+TEST_P(EveryPayload, CodesRangesAsTheWhole) {
   const std::size_t n = 5 * block + 3;
   const std::vector<float> values = normal_values(n, 5);
   const std::vector<std::byte> whole = encode(*codec, values);
@@ -100,7 +122,7 @@ TEST_P(EveryCodec, CodesRangesAsTheWhole) {
   EXPECT_THROW(codec->decode_range(n, block, whole, std::span(pieces).first(4)), std::invalid_argument);
 }
 
-TEST_P(EveryCodec, DecodeAddIsDecodeAndOneAddition) {
+TEST_P(EveryPayload, DecodeAddIsDecodeAndOneAddition) {
   for (const std::size_t n : lengths_around(block)) {
     const std::vector<std::byte> code = encode(*codec, awkward_values(n, n));
     const std::vector<float> decoded = decode(*codec, code, n);
@@ -112,7 +134,7 @@ TEST_P(EveryCodec, DecodeAddIsDecodeAndOneAddition) {
   }
 }
 
-TEST_P(EveryCodec, ScalesWithPowersOfTwo) {
+TEST_P(EveryPayload, ScalesWithPowersOfTwo) {
   const std::vector<float> values = normal_values(3 * block + 5, 3);
   const std::vector<float> decoded = decode(*codec, encode(*codec, values), values.size());
   for (const int exponent : {-60, -3, 1, 60}) {
@@ -124,7 +146,7 @@ TEST_P(EveryCodec, ScalesWithPowersOfTwo) {
   }
 }
 
-TEST_P(EveryCodec, ReadsAndWritesMisalignedSpans) {
+TEST_P(EveryPayload, ReadsAndWritesMisalignedSpans) {
   const std::size_t n = 2 * block + 9;
   const std::vector<float> values = normal_values(n, 5);
   const std::vector<std::byte> code = encode(*codec, values);
@@ -139,7 +161,7 @@ TEST_P(EveryCodec, ReadsAndWritesMisalignedSpans) {
   }
 }
 
-TEST_P(EveryCodec, RefusesACodeOfAnotherSize) {
+TEST_P(EveryPayload, RefusesACodeOfAnotherSize) {
   std::vector<float> values(10);
   std::vector<std::byte> code(codec->encoded_bytes(10) + 1);
   EXPECT_THROW(codec->encode(values, 0, code), std::invalid_argument);
@@ -147,7 +169,7 @@ TEST_P(EveryCodec, RefusesACodeOfAnotherSize) {
   EXPECT_THROW(codec->decode_add(code, values), std::invalid_argument);
 }
 
-TEST_P(EveryCodec, DecodesAZeroBlockToPositiveZeros) {
+TEST_P(EveryPayload, DecodesAZeroBlockToPositiveZeros) {
   std::vector<float> values(block + 3, 0.0f);
   if (!is("fp32") && !is("bf16")) values[1] = -0.0f;
   const std::vector<float> decoded = decode(*codec, encode(*codec, values), values.size());
@@ -185,7 +207,7 @@ TEST_P(EveryCodec, SaturatesInfinitiesIfItScales) {
   EXPECT_LT(decoded[5], 0.0f);
 }
 
-TEST_P(EveryCodec, SurvivesNaN) {
+TEST_P(EveryPayload, SurvivesNaN) {
   std::vector<float> values = normal_values(2 * block + 1, 4);
   values[1] = values[block] = values[2 * block] = std::numeric_limits<float>::quiet_NaN();
   decode(*codec, encode(*codec, values), values.size());
@@ -193,7 +215,7 @@ TEST_P(EveryCodec, SurvivesNaN) {
   decode(*codec, encode(*codec, values), values.size());
 }
 
-TEST_P(EveryCodec, DecodesAnyBytes) {
+TEST_P(EveryPayload, DecodesAnyBytes) {
   std::mt19937_64 generator(11);
   for (const std::size_t n : lengths_around(block)) {
     std::vector<std::byte> code(codec->encoded_bytes(n));
@@ -205,7 +227,7 @@ TEST_P(EveryCodec, DecodesAnyBytes) {
   }
 }
 
-TEST_P(EveryCodec, DependsOnTheKeyOnlyIfStochastic) {
+TEST_P(EveryPayload, DependsOnTheKeyOnlyIfStochastic) {
   const std::vector<float> values = normal_values(4 * block, 21);
   const bool equal = encode(*codec, values, 1) == encode(*codec, values, 2);
   EXPECT_EQ(equal, nearest || is("fp32"));
@@ -231,7 +253,7 @@ float error_bound(const CodecOptions& options, float x, float s, float largest) 
   return std::max(name == "int2" ? s : s / 2, largest - top * s);
 }
 
-TEST_P(EveryCodec, KeepsItsErrorBound) {
+TEST_P(DenseCodec, KeepsItsErrorBound) {
   const std::size_t n = 20 * block;
   std::vector<float> values = normal_values(n, 17);
   for (std::size_t i = 0; i < n; ++i) values[i] = std::ldexp(values[i], static_cast<int>(i % 12) - 6);
@@ -296,48 +318,7 @@ TEST_P(EveryCodec, SentPlusResidualIsTheValue) {
   }
 }
 
-TEST(ErrorFeedback, DecaysTheResidual) {
-  const auto codec = make_codec({.name = "int4", .block = 8});
-  ErrorFeedback feedback(*codec, 8, 0.5f);
-  std::vector<float> value = {7.0f, 0.4f, 0, 0, 0, 0, 0, 0};
-  std::vector<std::byte> code(codec->encoded_bytes(8));
-  feedback.encode(value, 0, code);
-  EXPECT_EQ(feedback.residual()[1], 0.4f);
-  value = {7.0f, 1.0f, 0, 0, 0, 0, 0, 0};
-  feedback.encode(value, 0, code);
-  EXPECT_EQ(value[1], 1.0f + 0.5f * 0.4f);
-}
-
-TEST(ErrorFeedback, SendsASteadyValueInFullOverManyRounds) {
-  // 0.3 of a step is never sent alone; with feedback the mean of what was sent approaches it.
-  for (const char* name : {"int2", "ternary", "sign", "e3m0", "int4"}) {
-    const auto codec = make_codec({.name = name, .block = 64});
-    const std::vector<float> delta = normal_values(64, 3);
-    ErrorFeedback feedback(*codec, 64);
-    std::vector<std::byte> code(codec->encoded_bytes(64));
-    std::vector<float> sum(64, 0.0f);
-    constexpr int kRounds = 400;
-    for (int round = 0; round < kRounds; ++round) {
-      std::vector<float> value = delta;
-      feedback.encode(value, 0, code);
-      codec->decode_add(code, sum);
-    }
-    for (std::size_t i = 0; i < 64; ++i)
-      EXPECT_NEAR(sum[i] / kRounds, delta[i], 0.3) << name << " value " << i;
-  }
-}
-
-TEST(ErrorFeedback, RefusesAnotherLengthAndAnImpossibleDecay) {
-  const auto codec = make_codec({.name = "int8"});
-  EXPECT_THROW(ErrorFeedback(*codec, 4, 1.5f), std::invalid_argument);
-  EXPECT_THROW(ErrorFeedback(*codec, 4, std::nanf("")), std::invalid_argument);
-  ErrorFeedback feedback(*codec, 4);
-  std::vector<float> delta(5);
-  std::vector<std::byte> code(codec->encoded_bytes(5));
-  EXPECT_THROW(feedback.encode(delta, 0, code), std::invalid_argument);
-}
-
-TEST(Registry, NamesTheTwelveCodecsAndGivesEachItsNumber) {
+TEST(Registry, NamesTheCodecsAndGivesEachItsNumber) {
   std::vector<std::pair<std::string, int>> found;
   for (const std::string& name : codec_names()) {
     const auto codec = make_codec({.name = name});
@@ -345,15 +326,16 @@ TEST(Registry, NamesTheTwelveCodecsAndGivesEachItsNumber) {
     found.emplace_back(name, codec->wire_id());
   }
   const std::vector<std::pair<std::string, int>> expected = {
-      {"fp32", 1}, {"bf16", 2}, {"e4m3", 3}, {"e5m2", 4},  {"int8", 5},     {"int4", 6},
-      {"int2", 7}, {"nf4", 8},  {"e2m1", 9}, {"e3m0", 10}, {"ternary", 11}, {"sign", 12}};
+      {"fp32", 1}, {"bf16", 2}, {"e4m3", 3},  {"e5m2", 4},     {"int8", 5},  {"int4", 6}, {"int2", 7},
+      {"nf4", 8},  {"e2m1", 9}, {"e3m0", 10}, {"ternary", 11}, {"sign", 12}, {"topk", 13}};
   EXPECT_EQ(found, expected);
 }
 
 TEST(Registry, RefusesUnknownNamesAndBlocks) {
-  EXPECT_THAT([] { make_codec({.name = "int3"}); }, ::testing::ThrowsMessage<std::invalid_argument>(
-                                                        "unknown codec 'int3'; known codecs: fp32 bf16 e4m3 "
-                                                        "e5m2 int8 int4 int2 nf4 e2m1 e3m0 ternary sign"));
+  EXPECT_THAT(
+      [] { make_codec({.name = "int3"}); },
+      ::testing::ThrowsMessage<std::invalid_argument>("unknown codec 'int3'; known codecs: fp32 bf16 e4m3 "
+                                                      "e5m2 int8 int4 int2 nf4 e2m1 e3m0 ternary sign topk"));
   for (const std::size_t block : {0, 12, 1 << 21}) {
     EXPECT_THROW(make_codec({.name = "int8", .block = block}), std::invalid_argument) << block;
   }

@@ -92,6 +92,8 @@ constexpr std::array kGolden = {
            "30c6b8400a1afd4000008071ef0b09001b02365101a2000001000306"},
     Golden{"sign", "00b0cb3f0047064000008070334df29915edac6f08",
            "30c6b8400a1afd400000807127776c7d091b124629"},
+    Golden{"topk", "a340407108e0000f00011c10022560023340033790033bc0034120044350040a02a24203",
+           "4040807108e0000f00011c10022560023340033790033bc0034120044350040a02a24202"},
 };
 
 class GoldenVector : public ::testing::TestWithParam<Golden> {};
@@ -99,7 +101,8 @@ INSTANTIATE_TEST_SUITE_P(Codecs, GoldenVector, ::testing::ValuesIn(kGolden),
                          [](const auto& golden) { return std::string(golden.param.codec); });
 
 std::string code_of(const std::string& name, Rounding rounding) {
-  const auto codec = make_codec({.name = name, .block = kBlock, .rounding = rounding});
+  // Of topk's one chunk of 70 values 18 are kept.
+  const auto codec = make_codec({.name = name, .block = kBlock, .rounding = rounding, .k = 1024});
   return testing::to_hex(testing::encode(*codec, golden_values(), kKey));
 }
 
