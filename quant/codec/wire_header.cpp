@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "quant/codec/topk_codec.h"
+
 namespace thinwire::quant {
 namespace {
 
@@ -18,7 +20,8 @@ struct PackedHeader {
   std::uint32_t fragment;
   std::uint32_t worker;
   std::uint8_t leg;
-  std::array<std::uint8_t, 3> reserved;
+  std::uint8_t rotated;
+  std::uint16_t k;
   std::uint64_t step;
   std::uint64_t num_values;
   std::uint64_t payload_bytes;
@@ -26,6 +29,7 @@ struct PackedHeader {
   std::uint64_t checksum;
 };
 static_assert(sizeof(PackedHeader) == kWireHeaderBytes);
+static_assert(offsetof(PackedHeader, k) == 22);
 static_assert(offsetof(PackedHeader, step) == 24);
 static_assert(offsetof(PackedHeader, checksum) == 56);
 
@@ -54,7 +58,7 @@ std::string printable(std::array<char, 4> magic) {
 }
 
 constexpr const char* kConfigAdvice =
-    "the workers' configs differ; compare [outer] codec, block and rounding";
+    "the workers' configs differ; compare [outer] codec, block, rounding, k and rotate";
 constexpr const char* kPhaseAdvice = "the workers are out of step; restart all of them from one checkpoint";
 constexpr const char* kCorruptAdvice = "the message was damaged or comes from another program";
 
@@ -69,6 +73,8 @@ WireError::WireError(std::string field, const std::string& expected, const std::
 WireInfo wire_info(const Codec& codec, std::size_t num_values) {
   return {.codec = codec.wire_id(),
           .rounding = codec.rounding(),
+          .rotated = codec.options().rotate,
+          .k = is_sparse(codec) ? static_cast<std::uint16_t>(codec.options().k) : std::uint16_t{0},
           .block = static_cast<std::uint32_t>(codec.block()),
           .num_values = num_values,
           .payload_bytes = codec.encoded_bytes(num_values)};
@@ -88,7 +94,8 @@ void write_header(const WireInfo& info, std::span<const std::byte> payload,
                       .fragment = info.fragment,
                       .worker = info.worker,
                       .leg = info.leg,
-                      .reserved = {},
+                      .rotated = info.rotated,
+                      .k = info.k,
                       .step = info.step,
                       .num_values = info.num_values,
                       .payload_bytes = info.payload_bytes,
@@ -111,6 +118,8 @@ WireMessage read_message(std::span<const std::byte> message, const WireInfo& exp
   expect("codec", expected.codec, packed.codec, kConfigAdvice);
   expect("rounding", static_cast<std::uint64_t>(expected.rounding), packed.rounding, kConfigAdvice);
   expect("leg", expected.leg, packed.leg, kPhaseAdvice);
+  expect("rotated", expected.rotated, packed.rotated, kConfigAdvice);
+  expect("k", expected.k, packed.k, kConfigAdvice);
   expect("block", expected.block, packed.block, kConfigAdvice);
   expect("fragment", expected.fragment, packed.fragment, kPhaseAdvice);
   expect("worker", expected.worker, packed.worker, kPhaseAdvice);
@@ -118,7 +127,6 @@ WireMessage read_message(std::span<const std::byte> message, const WireInfo& exp
   expect("num_values", expected.num_values, packed.num_values, kConfigAdvice);
   expect("payload_bytes", expected.payload_bytes, packed.payload_bytes, kConfigAdvice);
   expect("message length", length, message.size(), kCorruptAdvice);
-  for (const std::uint8_t byte : packed.reserved) expect("reserved", 0, byte, kCorruptAdvice);
 
   const std::span<const std::byte> payload = message.subspan(kWireHeaderBytes);
   const std::uint64_t checksum = checksum_of(packed, payload);
@@ -134,6 +142,8 @@ WireInfo inspect_message(std::span<const std::byte> message) {
   WireInfo info{.codec = packed.codec,
                 .rounding = static_cast<Rounding>(packed.rounding),
                 .leg = packed.leg,
+                .rotated = packed.rotated == 1,
+                .k = packed.k,
                 .block = packed.block,
                 .fragment = packed.fragment,
                 .worker = packed.worker,

@@ -21,6 +21,8 @@ struct WireInfo {
   std::uint8_t codec = 0;  // Codec::wire_id()
   Rounding rounding = Rounding::kNearest;
   std::uint8_t leg = 0;  // number of the exchange within one mean
+  bool rotated = false;
+  std::uint16_t k = 0;  // topk: values kept of a chunk; 0 for the other codecs
   std::uint32_t block = 0;
   std::uint32_t fragment = 0;
   std::uint32_t worker = 0;  // the sender
@@ -30,7 +32,7 @@ struct WireInfo {
   std::uint64_t state_digest = 0;  // of the sender's agreed state; not compared by read_message
 };
 
-// Fills codec, rounding, block, num_values and payload_bytes.
+// Fills codec, rounding, rotated, k, block, num_values and payload_bytes.
 WireInfo wire_info(const Codec& codec, std::size_t num_values);
 
 // A message that is not what was expected: the field, the expected and the found value.
@@ -55,7 +57,7 @@ struct WireMessage {
 };
 
 // message: header and payload as received, of any content and length. Throws WireError at the first field
-// that is not the expected one, in the order magic, version, fields of WireInfo, length, reserved, checksum
+// that is not the expected one, in the order magic, version, fields of WireInfo, length, checksum
 // (the length first where there is no whole header).
 WireMessage read_message(std::span<const std::byte> message, const WireInfo& expected);
 

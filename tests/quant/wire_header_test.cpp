@@ -68,6 +68,8 @@ TEST(WireHeader, NamesTheFieldThatDiffers) {
       {"codec", [](WireInfo& info) { info.codec = 5; }},
       {"rounding", [](WireInfo& info) { info.rounding = Rounding::kNearest; }},
       {"leg", [](WireInfo& info) { info.leg = 0; }},
+      {"rotated", [](WireInfo& info) { info.rotated = true; }},
+      {"k", [](WireInfo& info) { info.k = 64; }},
       {"block", [](WireInfo& info) { info.block = 128; }},
       {"fragment", [](WireInfo& info) { info.fragment = 4; }},
       {"worker", [](WireInfo& info) { info.worker = 0; }},
@@ -123,6 +125,34 @@ TEST(WireHeader, DescribesACodecsPayload) {
   EXPECT_EQ(info.block, 64u);
   EXPECT_EQ(info.num_values, 100u);
   EXPECT_EQ(info.payload_bytes, 2 * 4 + 50u);
+}
+
+// Headers of codecs of before: 0 in the bytes 21 to 23.
+TEST(WireHeader, NamesKForSparseCodecsOnlyAndRotation) {
+  const WireInfo dense = wire_info(*make_codec({.name = "int4", .k = 7}), 100);
+  EXPECT_EQ(dense.k, 0);
+  EXPECT_FALSE(dense.rotated);
+  EXPECT_TRUE(wire_info(*make_codec({.name = "int4", .rotate = true}), 100).rotated);
+
+  const WireInfo sparse = wire_info(*make_codec({.name = "topk", .k = 4096}), 100);
+  EXPECT_EQ(sparse.codec, 13);
+  EXPECT_EQ(sparse.block, 4096u);
+  EXPECT_EQ(sparse.k, 4096);
+}
+
+TEST(WireHeader, PutsRotationInByte21AndKInTheNextTwo) {
+  WireInfo info = sample_info();
+  info.rotated = true;
+  info.k = 0x0203;
+  const std::vector<std::byte> payload = sample_payload();
+  std::array<std::byte, kWireHeaderBytes> header;
+  write_header(info, payload, header);
+  EXPECT_EQ(testing::to_hex(std::span(header).subspan(20, 4)), "01010302");
+
+  std::vector<std::byte> message(header.begin(), header.end());
+  message.insert(message.end(), payload.begin(), payload.end());
+  EXPECT_EQ(inspect_message(message).k, 0x0203);
+  EXPECT_TRUE(inspect_message(message).rotated);
 }
 
 }  // namespace
