@@ -7,6 +7,7 @@
 
 #include "comm/collectives/chunks.h"
 #include "comm/collectives/fragment_mean.h"
+#include "quant/codec/topk_codec.h"
 
 namespace thinwire::comm {
 
@@ -17,6 +18,7 @@ Leg choose_leg(std::string_view setting, int workers, const quant::Codec& codec,
     throw std::invalid_argument(
         fmt::format("outer.leg: expected auto, gather or reduce, got \"{}\"", setting));
   }
+  if (quant::is_sparse(codec)) return Leg::kGather;
   // Rank 0 owns the smallest chunk; any one rank will do, as long as all ask for the same.
   const std::uint64_t gather = mean_wire_bytes(Leg::kGather, workers, 0, codec, num_values);
   const std::uint64_t reduce = mean_wire_bytes(Leg::kReduce, workers, 0, codec, num_values);

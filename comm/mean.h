@@ -31,8 +31,10 @@ enum class Leg : std::uint8_t { kGather = 0, kReduce = 1 };
 // "auto" applies the cost rule; "gather" and "reduce" name the leg; anything else throws
 // std::invalid_argument. The rule: reduce if it sends less than half of what gather sends, for its second
 // rounding and second trip are worth no less; with a codec that does not round (fp32) if it sends less at
-// all. That is M >= 5, and M >= 3 for fp32, for any but tiny fragments. Depends on (workers, codec, size)
-// only, never on link or backend.
+// all. That is M >= 5, and M >= 3 for fp32, for any but tiny fragments. A sparse codec (topk) always gathers:
+// the mean holds up to M times the values of a payload, and coding it once more would drop all but one
+// payload's share, with nobody to keep the residual. Depends on (workers, codec, size) only, never on link or
+// backend.
 Leg choose_leg(std::string_view setting, int workers, const quant::Codec& codec, std::size_t num_values);
 
 // Wire bytes one worker sends for one mean: headers and payloads, once per destination. Exact.

@@ -100,6 +100,18 @@ TEST(CodedMean, GivesTheSameBitsOnAllRanksForEveryCodecLegAndWorld) {
   }
 }
 
+// Several chunks, and a rotated codec with a last block that is not.
+TEST(CodedMean, GivesTheSameBitsOnAllRanksForSparseAndRotatedPayloads) {
+  for (const CodecOptions& options : {CodecOptions{.name = "topk", .k = 100},
+                                      CodecOptions{.name = "topk", .rounding = Rounding::kStochastic},
+                                      CodecOptions{.name = "int2", .block = 64, .rotate = true}}) {
+    const std::shared_ptr<const Codec> codec = quant::make_codec(options);
+    for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
+      for (const int workers : {2, 3}) check_mean(codec, leg, workers, 5 * 4096 + 77);
+    }
+  }
+}
+
 TEST(CodedMean, TakesAnySizeEvenWithFewerBlocksThanWorkers) {
   const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "int4", .block = 64});
   for (const std::size_t num_values : {0, 1, 63, 64, 65, 131, 257}) {
@@ -139,19 +151,20 @@ TEST(CodedMean, IsEqualOnBothLegsWhenTheCodecDoesNotRound) {
 TEST(CodedMean, CutsPayloadsAtBlockBordersWithoutDecoding) {
   for (const std::string& name : quant::codec_names()) {
     const std::shared_ptr<const Codec> codec = quant::make_codec({.name = name, .block = 64});
-    const std::vector<float> values = values_of(0, 1009);
+    const std::size_t block = codec->block();
+    const std::vector<float> values = values_of(0, 15 * block + 49);
     Buffer code(codec->encoded_bytes(values.size()));
     codec->encode(values, 0, code);
     for (int r = 0; r < 5; ++r) {
-      const Chunk chunk = chunk_of(r, 5, values.size(), 64);
+      const Chunk chunk = chunk_of(r, 5, values.size(), block);
       Buffer part(codec->encoded_bytes(chunk.num_values)), expected(part.size());
       codec->slice(code, values.size(), {chunk.first, chunk.num_values}, part);
       codec->encode(std::span(values).subspan(chunk.first, chunk.num_values), 0, expected);
       EXPECT_EQ(part, expected) << name << " chunk " << r;
     }
-    Buffer part(codec->encoded_bytes(64));
-    EXPECT_THROW(codec->slice(code, values.size(), {8, 64}, part), std::invalid_argument);
-    EXPECT_THROW(codec->slice(code, values.size(), {960, 64}, part), std::invalid_argument);
+    Buffer part(codec->encoded_bytes(block));
+    EXPECT_THROW(codec->slice(code, values.size(), {8, block}, part), std::invalid_argument);
+    EXPECT_THROW(codec->slice(code, values.size(), {15 * block, block}, part), std::invalid_argument);
   }
 }
 
@@ -184,6 +197,10 @@ TEST(CodedMean, RefusesAFrameOfAnotherConfigAndNamesBothValues) {
        .second = codec_number("fp32"),
        .codec = {.name = "fp32"}},
       {.field = "block", .first = "64", .second = "128", .codec = {.name = "int8", .block = 128}},
+      {.field = "rotated",
+       .first = "0",
+       .second = "1",
+       .codec = {.name = "int8", .block = 64, .rotate = true}},
       {.field = "fragment", .first = "2", .second = "3", .spec = {.step = 60, .fragment = 3, .seed = kSeed}},
       {.field = "step", .first = "60", .second = "61", .spec = {.step = 61, .fragment = 2, .seed = kSeed}},
   };
@@ -203,6 +220,29 @@ TEST(CodedMean, RefusesAFrameOfAnotherConfigAndNamesBothValues) {
       EXPECT_NE(text.find(other.first), std::string::npos) << text;
       EXPECT_NE(text.find(other.second), std::string::npos) << text;
     });
+  }
+}
+
+TEST(CodedMean, RefusesAFrameOfAnotherKAndNamesBoth) {
+  const auto makers = make_thread_world(2, 5);
+  run_ranks(2, [&](int rank) {
+    ProgressEngine engine(makers[rank]);
+    engine.start();
+    const std::shared_ptr<const Codec> codec =
+        quant::make_codec({.name = "topk", .k = rank == 0 ? 64u : 128u});
+    const MeanSpec spec = spec_of(Leg::kGather);
+    const auto mean = CodedMean::make(spec, codec, 5000, encode(*codec, spec, rank, 5000));
+    const CommError error = expect_comm_error([&] { engine.submit(mean).wait(); });
+    EXPECT_EQ(error.kind(), CommError::Kind::kBadMessage) << error.what();
+    const std::string expected = rank == 0 ? "expected k 64, found 128" : "expected k 128, found 64";
+    EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
+  });
+}
+
+TEST(ChooseLeg, GathersWhatIsSparse) {
+  const auto sparse = quant::make_codec({.name = "topk"});
+  for (int workers = 1; workers <= 16; ++workers) {
+    EXPECT_EQ(choose_leg("auto", workers, *sparse, 1'000'000), Leg::kGather) << workers;
   }
 }
 
