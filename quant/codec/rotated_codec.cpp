@@ -1,6 +1,7 @@
 #include "quant/codec/rotated_codec.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <stdexcept>
@@ -12,14 +13,8 @@
 namespace thinwire::quant {
 namespace {
 
-constexpr std::size_t kStrip = 8192;  // 32 KiB: stays in the first cache
-
-// Grows to the largest strip that this thread has coded, then stays.
-std::span<float> scratch(std::size_t size) {
-  thread_local std::vector<float> values;
-  if (values.size() < size) values.resize(size);
-  return std::span(values).first(size);
-}
+// What goes through a buffer on the stack at once: whole blocks, of any size that is allowed.
+using Strip = std::array<float, kMaxRotatedBlock>;
 
 void hadamard(float* block, std::size_t size) {
   for (std::size_t distance = 1; distance < size; distance *= 2) {
@@ -38,10 +33,11 @@ void hadamard(float* block, std::size_t size) {
 }  // namespace
 
 RotatedCodec::RotatedCodec(std::unique_ptr<Codec> inner) : Codec(inner->options()), inner_(std::move(inner)) {
-  if (!std::has_single_bit(block())) {
+  if (!std::has_single_bit(block()) || block() > kMaxRotatedBlock) {
     throw std::invalid_argument("codec '" + std::string(name()) +
-                                "': rotation needs a block that is a power of two, got " +
-                                std::to_string(block()) + "; set block to 256, or rotate to false");
+                                "': rotation needs a block that is a power of two, at most " +
+                                std::to_string(kMaxRotatedBlock) + ", got " + std::to_string(block()) +
+                                "; set block to 256, or rotate to false");
   }
   for (std::size_t j = 0; j < block(); ++j) {
     signs_.push_back((draw_hash(/*key=*/0, static_cast<std::uint32_t>(j)) & 1u) != 0 ? -1.0f : 1.0f);
@@ -49,10 +45,6 @@ RotatedCodec::RotatedCodec(std::unique_ptr<Codec> inner) : Codec(inner->options(
   const int log2_block = std::countr_zero(block());
   factor_ = std::ldexp(1.0f, -((log2_block + 1) / 2));
   inverse_factor_ = std::ldexp(1.0f, -(log2_block / 2));
-}
-
-std::size_t RotatedCodec::strip() const {
-  return std::max(kStrip, block());
 }
 
 void RotatedCodec::rotate(std::span<float> values) const {
@@ -74,9 +66,10 @@ void RotatedCodec::rotate_back(std::span<float> values) const {
 
 void RotatedCodec::encode_range(std::size_t n, std::size_t first, std::span<const float> values,
                                 std::uint64_t key, std::span<std::byte> code) const {
-  for (std::size_t begin = 0; begin == 0 || begin < values.size(); begin += strip()) {
-    const auto part = values.subspan(begin, std::min(strip(), values.size() - begin));
-    const std::span<float> rotated = scratch(part.size());
+  Strip strip;
+  for (std::size_t begin = 0; begin == 0 || begin < values.size(); begin += strip.size()) {
+    const auto part = values.subspan(begin, std::min(strip.size(), values.size() - begin));
+    const std::span rotated = std::span(strip).first(part.size());
     std::copy(part.begin(), part.end(), rotated.begin());
     rotate(rotated);
     inner_->encode_range(n, first + begin, rotated, key, code);
@@ -91,9 +84,10 @@ void RotatedCodec::decode_range(std::size_t n, std::size_t first, std::span<cons
 
 void RotatedCodec::decode_add_range(std::size_t n, std::size_t first, std::span<const std::byte> code,
                                     std::span<float> sum) const {
-  for (std::size_t begin = 0; begin == 0 || begin < sum.size(); begin += strip()) {
-    const auto part = sum.subspan(begin, std::min(strip(), sum.size() - begin));
-    const std::span<float> decoded = scratch(part.size());
+  Strip strip;
+  for (std::size_t begin = 0; begin == 0 || begin < sum.size(); begin += strip.size()) {
+    const auto part = sum.subspan(begin, std::min(strip.size(), sum.size() - begin));
+    const std::span decoded = std::span(strip).first(part.size());
     decode_range(n, first + begin, code, decoded);
     for (std::size_t i = 0; i < part.size(); ++i) part[i] += decoded[i];
   }

@@ -22,9 +22,12 @@
 
 namespace thinwire::quant {
 
+inline constexpr std::size_t kMaxRotatedBlock = 8192;  // 32 KiB: stays in the first cache, and on the stack
+
 class RotatedCodec final : public Codec {
  public:
-  // Has the options of inner. Throws std::invalid_argument unless their block is a power of two.
+  // Has the options of inner. Throws std::invalid_argument unless their block is a power of two, at most
+  // kMaxRotatedBlock.
   explicit RotatedCodec(std::unique_ptr<Codec> inner);
 
   std::string_view name() const override { return inner_->name(); }
@@ -45,8 +48,6 @@ class RotatedCodec final : public Codec {
   // The whole blocks at the beginning of values, in place; what is left over stays.
   void rotate(std::span<float> values) const;
   void rotate_back(std::span<float> values) const;
-  // Values that go through the scratch at once: whole blocks.
-  std::size_t strip() const;
 
   const std::unique_ptr<Codec> inner_;
   std::vector<float> signs_;  // d, of a block

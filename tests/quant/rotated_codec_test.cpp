@@ -51,7 +51,7 @@ TEST(Rotated, CodesTheHadamardTransform) {
 }
 
 TEST(Rotated, IsUndoneByDecoding) {
-  for (const std::size_t block : {8, 32, 256, 4096, 16384}) {
+  for (const std::size_t block : {8, 32, 256, 4096, 8192}) {
     const std::size_t n = 3 * block + 5;
     const std::vector<float> values = normal_values(n, 1);
     const std::vector<float> found =
@@ -127,10 +127,13 @@ TEST(Rotated, HasTheseBytes) {
   EXPECT_EQ(testing::to_hex(encode(*rotated("int2", 8), values)), "0055853f00008e3f0000c03ff2c241e14f");
 }
 
-TEST(Rotated, RefusesABlockThatIsNoPowerOfTwo) {
-  EXPECT_THAT([] { rotated("int8", 24); },
-              ::testing::ThrowsMessage<std::invalid_argument>(::testing::HasSubstr(
-                  "codec 'int8': rotation needs a block that is a power of two, got 24")));
+TEST(Rotated, RefusesABlockThatIsNoPowerOfTwoOrTooLong) {
+  for (const std::size_t block : {24, 16384}) {
+    EXPECT_THAT([block] { rotated("int8", block); },
+                ::testing::ThrowsMessage<std::invalid_argument>(::testing::HasSubstr(
+                    "codec 'int8': rotation needs a block that is a power of two, at most 8192, got " +
+                    std::to_string(block))));
+  }
 }
 
 }  // namespace
