@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <functional>
 #include <vector>
 
 #include "launch/config/config.h"
+#include "quant/codec/rotated_codec.h"
 
 namespace thinwire::launch {
 namespace {
@@ -97,6 +99,26 @@ std::vector<Constraint> make_constraints() {
                          "the last; expected outer.rounding = \"nearest\", no error feedback, or "
                          "outer.decay below {}",
                          o.outer.codec, 1 / worst_error(o.outer.codec)));
+       }},
+      {{"outer.rotate", "outer.block"},
+       [](const Options& o) {
+         const auto block = static_cast<std::uint64_t>(o.outer.block);
+         return unless(
+             !o.outer.rotate || (std::has_single_bit(block) && block <= quant::kMaxRotatedBlock),
+             fmt::format("outer.rotate: expected outer.block to be a power of two, at most {}, found {}",
+                         quant::kMaxRotatedBlock, block));
+       }},
+      {{"outer.rotate", "outer.codec"},
+       [](const Options& o) {
+         return unless(!o.outer.rotate || o.outer.codec != "topk",
+                       "outer.rotate: a rotation spreads the few large values that topk keeps over all; "
+                       "expected false, or another outer.codec");
+       }},
+      {{"outer.leg", "outer.codec"},
+       [](const Options& o) {
+         return unless(o.outer.leg != "reduce" || o.outer.codec != "topk",
+                       "outer.leg: reduce would code the mean once more, and topk drop most of it; expected "
+                       "gather or auto");
        }},
       {{"outer.overlap", "outer.sync_every"},
        [](const Options& o) {

@@ -9,6 +9,7 @@
 #include "comm/link.h"
 #include "launch/config/nearest.h"
 #include "quant/codec/codec.h"
+#include "quant/codec/topk_codec.h"
 #include "trainer/registries.h"
 
 namespace thinwire::launch {
@@ -28,6 +29,18 @@ Check<std::string> link_text() {
 Check<int64_t> block_size() {
   return accept_if<int64_t>("a positive multiple of 8",
                             [](const int64_t& block) { return block > 0 && block % 8 == 0; });
+}
+
+Check<int64_t> kept_values() {
+  return accept_if<int64_t>(
+      "1 to 4096", [](const int64_t& k) { return k >= 1 && k <= static_cast<int64_t>(quant::kTopkChunk); });
+}
+
+// Those that keep every value.
+std::vector<std::string> storage_codecs() {
+  std::vector<std::string> names = quant::codec_names();
+  std::erase_if(names, [](const std::string& name) { return is_sparse(*quant::make_codec({.name = name})); });
+  return names;
 }
 
 Check<std::vector<double>> two_decay_rates() {
@@ -134,7 +147,7 @@ Fields<LoraOptions> lora_fields() {
       .key("rank", &L::rank, "of the factors", at_least<int64_t>(1))
       .key("alpha", &L::alpha, "the factors' product is scaled by alpha / rank", above<double>(0))
       .key("dropout", &L::dropout, "on the input of the factors", from_to_below(0, 1))
-      .key("base", &L::base, "format of the frozen base", one_of(quant::codec_names()));
+      .key("base", &L::base, "format of the frozen base", one_of(storage_codecs()));
 }
 
 Fields<DistillOptions> distill_fields() {
@@ -182,6 +195,8 @@ Fields<OuterOptions> outer_fields() {
       .key("momentum", &O::momentum, "of the outer Nesterov step", from_to_below(0, 1))
       .key("codec", &O::codec, "format of the values on the wire", one_of(quant::codec_names()))
       .key("block", &O::block, "values per scale", block_size())
+      .key("k", &O::k, "topk: values kept of every chunk of 4096", kept_values())
+      .key("rotate", &O::rotate, "Hadamard rotation of each block before it is coded; block a power of two")
       .key("rounding", &O::rounding, "of the codec", one_of({"nearest", "stochastic"}))
       .key("error_feedback", &O::error_feedback, "what a send rounds away is added to the next")
       .key("decay", &O::decay, "of the error-feedback residual", between(0, 1))

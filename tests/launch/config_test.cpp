@@ -186,6 +186,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Impossible{"data.held_out=1", "data.held_out: expected 0 or more, below 1, found 1.0"},
                     Impossible{"outer.alpha=1.5", "outer.alpha: expected 0 to 1, found 1.5"},
                     Impossible{"outer.block=12", "outer.block: expected a positive multiple of 8, found 12"},
+                    Impossible{"outer.k=0", "outer.k: expected 1 to 4096, found 0"},
+                    Impossible{"outer.k=4097", "outer.k: expected 1 to 4096, found 4097"},
                     Impossible{"checkpoint.keep=0", "checkpoint.keep: expected 1 or more, found 0"},
                     Impossible{"comm.timeout_s=-1", "comm.timeout_s: expected more than 0, found -1.0"},
                     Impossible{"model.layers=0", "model.layers: expected 1 or more, found 0"}));
@@ -227,6 +229,25 @@ TEST(Config, ErrorFeedbackThatWouldGrowIsRefused) {
   EXPECT_EQ(with("sign", "0.4", "stochastic"), "accepted");
   EXPECT_EQ(with("sign", "1", "nearest"), "accepted");
   EXPECT_EQ(with("int2", "1", "stochastic"), "accepted");
+}
+
+TEST(Config, RotationNeedsABlockOfAPowerOfTwoAndADenseCodec) {
+  EXPECT_EQ(refusal(kNeeded, {"outer.rotate=true"}), "accepted");
+  for (const std::string block : {"24", "16384"})
+    EXPECT_EQ(
+        refusal(kNeeded, {"outer.rotate=true", "outer.block=" + block}),
+        "--set outer.rotate=true: outer.rotate: expected outer.block to be a power of two, at most 8192, "
+        "found " +
+            block);
+  EXPECT_THAT(refusal(kNeeded, {"outer.rotate=true", "outer.codec=topk"}),
+              HasSubstr("outer.rotate: a rotation spreads the few large values that topk keeps over all"));
+}
+
+TEST(Config, ASparseCodecGathersAndStoresNothing) {
+  EXPECT_EQ(refusal(kNeeded, {"outer.codec=topk", "outer.k=4096", "outer.leg=gather"}), "accepted");
+  EXPECT_THAT(refusal(kNeeded, {"outer.codec=topk", "outer.leg=reduce"}),
+              HasSubstr("outer.leg: reduce would code the mean once more"));
+  EXPECT_THAT(refusal(kNeeded, {"lora.base=topk"}), HasSubstr("lora.base: expected one of fp32, bf16"));
 }
 
 TEST(Config, OverlapOfAWholePeriodAndMethodsWithoutOverlapAreAccepted) {
