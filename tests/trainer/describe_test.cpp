@@ -116,6 +116,8 @@ TEST(Describe, AWireMessageIsItsHeader) {
   EXPECT_EQ(found["codec"], "e3m0");
   EXPECT_EQ(found["block"], 64);
   EXPECT_EQ(found["rounding"], "stochastic");
+  EXPECT_EQ(found["rotated"], false);
+  EXPECT_EQ(found["k"], 0);
   EXPECT_EQ(found["values"], 100);
   EXPECT_EQ(found["step"], 30);
   EXPECT_EQ(found["fragment"], 2);

@@ -71,6 +71,8 @@ json describe_message(const std::string& path) {
           {"codec", codec_name(info.codec)},
           {"block", info.block},
           {"rounding", info.rounding == quant::Rounding::kNearest ? "nearest" : "stochastic"},
+          {"rotated", info.rotated},
+          {"k", info.k},
           {"values", info.num_values},
           {"payload_bytes", info.payload_bytes},
           {"state_digest", fmt::format("{:016x}", info.state_digest)}};

@@ -9,7 +9,8 @@ namespace thinwire::trainer {
 DataParallel::DataParallel(const OuterContext& context, std::vector<TrainedTensor> travelling)
     : context_(context),
       parameters_(std::move(travelling),
-                  {.layout = FragmentLayout::kWhole, .codec_block = context.options.block}),
+                  {.layout = FragmentLayout::kWhole,
+                   .codec_block = static_cast<std::int64_t>(make_wire_codec(context.options)->block())}),
       codec_(make_wire_codec(context.options)),
       gradient_(parameters_.flat_size()),
       exchange_(context_, codec_, 0, gradient_.size(),

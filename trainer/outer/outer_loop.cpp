@@ -14,7 +14,9 @@ std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options) {
   return quant::make_codec({.name = options.codec,
                             .block = static_cast<std::size_t>(options.block),
                             .rounding = options.rounding == "stochastic" ? quant::Rounding::kStochastic
-                                                                         : quant::Rounding::kNearest});
+                                                                         : quant::Rounding::kNearest,
+                            .k = static_cast<std::size_t>(options.k),
+                            .rotate = options.rotate});
 }
 
 }  // namespace thinwire::trainer

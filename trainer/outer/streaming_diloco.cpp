@@ -20,9 +20,10 @@ std::span<float> slice(const at::Tensor& flat, const FlatRange& range) {
 StreamingDiLoCo::StreamingDiLoCo(const OuterContext& context, std::vector<TrainedTensor> travelling,
                                  FragmentLayout layout)
     : context_(context),
-      parameters_(std::move(travelling), {.layout = layout,
-                                          .block_fragments = context.options.fragments,
-                                          .codec_block = context.options.block}),
+      parameters_(std::move(travelling),
+                  {.layout = layout,
+                   .block_fragments = context.options.fragments,
+                   .codec_block = static_cast<std::int64_t>(make_wire_codec(context.options)->block())}),
       codec_(make_wire_codec(context.options)) {
   const auto flat_size = static_cast<std::int64_t>(parameters_.flat_size());
   agreed_ = torch::empty({flat_size}, at::kFloat);

@@ -99,6 +99,25 @@ TEST(OuterLaws, AgreedCopyAndMomentumAreBitEqualOnAllWorkersForEveryCodec) {
       }
 }
 
+TEST(OuterLaws, AgreedCopyIsBitEqualOnAllWorkersWithSparseAndRotatedPayloads) {
+  OuterOptions sparse = toy_options("streaming_diloco", "topk");
+  sparse.k = 1024;
+  sparse.decay = 0.95;
+  sparse.momentum = 0;
+  OuterOptions rotated = toy_options("streaming_diloco", "int2");
+  rotated.rotate = true;
+  for (const OuterOptions& options : {sparse, rotated})
+    for (const char* method : {"streaming_diloco", "diloco", "ddp"})
+      for (int workers : {2, 3}) {
+        OuterOptions changed = options;
+        changed.method = method;
+        const ToyResult result = run_toy_world(workers, changed, 20);
+        for (int w = 1; w < workers; ++w)
+          EXPECT_EQ(result.digests[0], result.digests[w])
+              << options.codec << " " << method << " worker " << w;
+      }
+}
+
 TEST(OuterLaws, BothReturnLegsAgreeBitForBitAcrossWorkers) {
   for (const char* leg : {"gather", "reduce"})
     for (const char* codec : {"fp32", "int4", "e3m0"}) {
@@ -116,8 +135,9 @@ TEST(OuterLaws, WireBytesEqualTheFormulaPerWorkerAndPerFragment) {
       const OuterOptions options = toy_options("streaming_diloco", name);
       const ToyResult result = run_toy_world(workers, options, kSteps);
       const auto codec = make_wire_codec(options);
-      // Blocks: 49 + 7 values, padded to 64, and 3 scales. The embedding: 35.
-      const std::vector<std::size_t> sizes = {67, 67, 35};
+      // Blocks: 49 + 7 values, padded to whole blocks of the codec, and 3 scales. The embedding: 35.
+      const std::size_t block_size = (49 + 7 + codec->block() - 1) / codec->block() * codec->block() + 3;
+      const std::vector<std::size_t> sizes = {block_size, block_size, 35};
       for (int w = 0; w < workers; ++w) {
         std::uint64_t expected_total = 0;
         for (std::size_t p = 0; p < sizes.size(); ++p) {
