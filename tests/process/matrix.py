@@ -24,6 +24,10 @@ CODECS = {
     "int4+ef": {"outer.codec": "int4", "outer.error_feedback": "true"},
     "e3m0+ef": {"outer.codec": "e3m0", "outer.error_feedback": "true"},
     "int2 stochastic": {"outer.codec": "int2", "outer.error_feedback": "false", "outer.rounding": "stochastic"},
+    "topk+ef": {"outer.codec": "topk", "outer.k": "512", "outer.error_feedback": "true", "outer.decay": "0.95",
+                "outer.momentum": "0.0"},
+    "int2 rotated+ef": {"outer.codec": "int2", "outer.rotate": "true", "outer.error_feedback": "true",
+                        "outer.decay": "0.9"},
 }
 LINKS = {"unlimited": "unlimited", "slow": "1mbit/100ms", "asymmetric": "up=2mbit,down=20mbit,rtt=30ms"}
 # Checkpoints at steps 7 and 14 of 20; with three fragments, H = 6 and tau = 2, something is in flight at each.
@@ -153,7 +157,7 @@ def cells(matrix, cover):
             settings.update(codec_settings)
             row = f"{codec}, {workers} workers"
             # The covering choice: each codec at one world size in full, the links, backends and targets in turn.
-            chosen = not cover or workers == [2, 3, 4, 1][codec_index]
+            chosen = not cover or workers == [2, 3, 4, 1, 2, 3][codec_index]
             if not chosen:
                 continue
             yield row, "threads, unlimited", settings, workers, "threads", None, None
