@@ -3,9 +3,12 @@
 
   quality.py methods THINWIRE --text FILE... --folder DIR    one worker, ddp, DiLoCo, streaming, by number of workers
   quality.py tasks   THINWIRE --text FILE... --folder DIR    each task from one trained model, 1 worker and 2
+  quality.py bits    THINWIRE --text FILE... --folder DIR    streaming, by codec, error feedback, workers and H
 
-Every arm gets the same sweep on every seed (H, where it has rounds, and inner rate), and is shown at the point of its
-best mean. The table goes to standard output.
+Methods and tasks: every arm gets the same sweep on every seed (H, where it has rounds, and inner rate), and is shown at
+the point of its best mean. Bits: the outer step is swept on the first seed for float32 and, having no momentum, for
+SparseLoCo; every arm of a table then has the same settings and seeds. The table goes to standard output, the plot of
+bits to DIR/bits.svg.
 """
 import argparse
 import concurrent.futures
@@ -15,6 +18,8 @@ import shutil
 import statistics
 import subprocess
 import sys
+
+import svg_plot
 
 JOB = {"inner.warmup": 50, "inner.clip": 1.0, "inner.weight_decay": 0.1, "inner.batch": 32, "data.sequence": 64,
        "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1, "comm.timeout_s": 600}
@@ -32,6 +37,12 @@ ARMS = {
     "streaming fp32": {"outer.method": '"streaming_diloco"', **OUTER, **FP32},
     "streaming e3m0+ef": STREAMING_E3M0,
 }
+# The outer step swept by `bits`, eta:mu. SparseLoCo has no momentum (arXiv 2508.15706, algorithm 1).
+OUTER_STEPS = ["0.5:0.8", "0.7:0.8", "0.7:0.6", "0.4:0.9"]
+SPARSE_STEPS = ["0.7:0", "1.0:0", "2.0:0"]
+# Codecs by bits; beside each the decay of its residual, of the rule that proposes it (MuLoCo: 0.9, SparseLoCo: 0.95).
+CODED = {"fp32": None, "int8": None, "int4": 1.0, "e3m0": 1.0, "int2": 0.9, "sign": 0.9, "topk": 0.95}
+ARMS_AT_LONG_H = ["fp32", "e3m0+ef", "int2+ef"]
 TASKS = ["pretrain", "qat", "lora", "distill"]
 QAT_RULE = '[{match = "blocks", weights = "int4", activations = "int8"}]'
 
@@ -69,9 +80,13 @@ class Runs:
             if not keep:
                 shutil.rmtree(run)
         with open(record) as file:
-            loss = json.load(file)["eval_loss"]
-        print(f"{name}: {loss:.4f}", file=sys.stderr, flush=True)
-        return loss
+            summary = json.load(file)
+        print(f"{name}: {summary['eval_loss']:.4f}", file=sys.stderr, flush=True)
+        return summary
+
+
+def losses_of(started):
+    return [run.result()["eval_loss"] for run in started]
 
 
 def sweep(runs, arms, points, seeds):
@@ -89,7 +104,7 @@ def sweep(runs, arms, points, seeds):
     started = {arm: {point: [start(arm, point, seed) for seed in seeds] for point in points} for arm in arms}
     found = {}
     for arm, by_point in started.items():
-        losses = {point: [run.result() for run in of_seeds] for point, of_seeds in by_point.items()}
+        losses = {point: losses_of(of_seeds) for point, of_seeds in by_point.items()}
         best = min(points, key=lambda point: statistics.mean(losses[point]))
         found[arm] = (best, losses[best])
     return found
@@ -125,7 +140,7 @@ def tasks(runs, arguments):
     base_of = {seed: f"base,_{arguments.steps}_steps-s{seed}" for seed in seeds}
     bases = [runs.submit(base_of[seed], 1, {**MODEL, **ONE_WORKER, "inner.steps": arguments.steps, "inner.lr": 6e-3,
                                             "run.seed": seed}, keep=True) for seed in seeds]
-    floats = [base.result() for base in bases]
+    floats = losses_of(bases)
 
     def settings(task, m):
         def of(seed):
@@ -146,21 +161,70 @@ def tasks(runs, arguments):
         print(f"| {task} | {m} | {rate} | {in_full(losses, '.4f')} | {in_full(floats, '.4f')} |")
 
 
+def coded_arms():
+    """name -> settings: each codec as it is, and with error feedback if it has less than 8 bits."""
+    arms = {}
+    for codec in CODED:
+        arms[codec] = {"outer.codec": json.dumps(codec), "outer.error_feedback": "false"}
+        if CODED[codec]:
+            arms[codec + "+ef"] = {"outer.codec": json.dumps(codec), "outer.error_feedback": "true",
+                                   "outer.decay": CODED[codec]}
+    return arms
+
+
+def bits(runs, arguments):
+    seeds, worlds = arguments.seeds.split(","), [int(m) for m in arguments.workers.split(",")]
+    streaming = {**MODEL, "outer.method": '"streaming_diloco"', **OUTER, "inner.lr": 6e-3, "inner.batch": 16}
+    steps_of = {30: arguments.bits_steps, 100: max(arguments.bits_steps, 2000)}  # 20 rounds
+
+    def start(arm, codec, step, m, h, seed):
+        eta, mu = step.split(":")
+        return runs.submit(f"bits {arm}, {m}, H{h}, {steps_of[h]} steps-outer{step}-s{seed}", m,
+                           {**streaming, **codec, "outer.lr": eta, "outer.momentum": mu, "outer.sync_every": h,
+                            "inner.steps": steps_of[h], "run.seed": seed})
+
+    arms = coded_arms()
+
+    def best_step(arm, steps):
+        found = {step: start(arm, arms[arm], step, 2, 30, seeds[0]) for step in steps}
+        return min(steps, key=lambda step: losses_of([found[step]]))
+
+    dense, sparse = best_step("fp32", OUTER_STEPS), best_step("topk+ef", SPARSE_STEPS)
+    cells = {(arm, m, h): [start(arm, codec, sparse if arm.startswith("topk") else dense, m, h, seed) for seed in seeds]
+             for h, names in ((30, arms), (100, ARMS_AT_LONG_H)) for m in worlds
+             for arm, codec in arms.items() if arm in names}
+    print(f"Outer step (eta:mu): {dense}; of topk: {sparse}.\n")
+    print("| arm | workers | H | bits a value | evaluation loss (by seed) | against fp32 exchange |")
+    print("|---|---|---|---|---|---|")
+    points = []
+    for (arm, m, h), started in cells.items():
+        losses, floats = losses_of(started), losses_of(cells["fp32", m, h])
+        sent, sent_floats = (runs_of[0].result()["wire_bytes_per_worker"] for runs_of in (started, cells["fp32", m, h]))
+        against = [100 * (x / f - 1) for x, f in zip(losses, floats)]
+        width = 32 * sent / sent_floats
+        print(f"| {arm} | {m} | {h} | {width:.2f} | {in_full(losses, '.4f')} | {in_full(against, '+.2f')} % |", flush=True)
+        points.append((f"{m} workers, H {h}" + (", error feedback" if arm.endswith("+ef") else ""), width, arm,
+                       statistics.mean(against)))
+    with open(os.path.join(runs.folder, "bits.svg"), "w") as file:
+        file.write(svg_plot.scatter(points, "bits a value on the wire", "evaluation loss against fp32 exchange, %"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["methods", "tasks"])
+    parser.add_argument("table", choices=["methods", "tasks", "bits"])
     parser.add_argument("program")
     parser.add_argument("--text", nargs="+", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--bits-steps", type=int, default=600, help="of the table of bits at H 30")
     parser.add_argument("--task-steps", type=int, default=300)
     parser.add_argument("--points", default="30:6e-3,30:9e-3,15:6e-3", help="H:inner rate, the sweep of methods")
     parser.add_argument("--task-rates", default="1e-3,3e-3", help="of tasks")
     parser.add_argument("--seeds", default="1,2")
-    parser.add_argument("--workers", default="2,4", help="of the table of methods")
+    parser.add_argument("--workers", default="2,4", help="of the tables of methods and bits")
     arguments = parser.parse_args()
     arguments.folder = os.path.abspath(arguments.folder)
-    {"methods": methods, "tasks": tasks}[arguments.table](Runs(arguments), arguments)
+    {"methods": methods, "tasks": tasks, "bits": bits}[arguments.table](Runs(arguments), arguments)
 
 
 if __name__ == "__main__":
