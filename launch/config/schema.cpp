@@ -166,7 +166,10 @@ Fields<InnerOptions> inner_fields() {
   return Fields<I>()
       .key("optimizer", &I::optimizer, "of each worker's own steps", one_of(inner_optimizers()))
       .key("lr", &I::lr, "peak learning rate", above<double>(0))
-      .key("betas", &I::betas, "adamw's decay rates; sgd takes the first as momentum", two_decay_rates())
+      .key("betas", &I::betas, "decay rates of adamw, also within muon; sgd takes the first as momentum",
+           two_decay_rates())
+      .key("momentum", &I::momentum, "muon's, for matrices of blocks; the other tensors are adamw's",
+           from_to_below(0, 1))
       .key("weight_decay", &I::weight_decay, "decoupled, on matrices", at_least<double>(0))
       .key("warmup", &I::warmup, "steps of linear warm-up", at_least<int64_t>(0))
       .key("schedule", &I::schedule, "after the warm-up", one_of({"cosine", "constant"}))

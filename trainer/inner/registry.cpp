@@ -1,4 +1,5 @@
 #include "trainer/inner/adamw.h"
+#include "trainer/inner/muon.h"
 #include "trainer/inner/sgd.h"
 #include "trainer/named.h"
 #include "trainer/registries.h"
@@ -13,6 +14,7 @@ struct Optimizer {
 
 constexpr Optimizer kOptimizers[] = {
     {"adamw", make_adamw},
+    {"muon", make_muon},
     {"sgd", make_sgd},
 };
 

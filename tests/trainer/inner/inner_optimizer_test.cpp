@@ -14,7 +14,7 @@ namespace {
 using trainer::InnerOptions;
 using trainer::TrainedTensor;
 
-// Sizes around vector widths; the middle one does not decay.
+// Sizes around vector widths, one of which does not decay, and the matrix of a block.
 std::vector<TrainedTensor> some_tensors() {
   std::vector<TrainedTensor> trained;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(11);
@@ -25,6 +25,7 @@ std::vector<TrainedTensor> some_tensors() {
     item.decays = size != 17;
     trained.push_back(item);
   }
+  trained.push_back({.name = "matrix", .tensor = at::randn({9, 5}, generator).requires_grad_(), .block = 0});
   return trained;
 }
 
@@ -146,11 +147,11 @@ TEST_P(EveryOptimizer, RefusesTheStateOfOtherTensors) {
   EXPECT_THAT(message_of([&] { optimizer->load(state); }), testing::HasSubstr(state.tensors.begin()->first));
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Values("adamw", "sgd"));
+INSTANTIATE_TEST_SUITE_P(Registry, EveryOptimizer, testing::Values("adamw", "muon", "sgd"));
 
 TEST(InnerOptimizer, RefusesAnUnknownNameAndNamesTheKnown) {
   EXPECT_THAT(message_of([] { make_inner_optimizer(options_for("lion"), some_tensors()); }),
-              testing::HasSubstr("adamw, sgd; found \"lion\""));
+              testing::HasSubstr("adamw, muon, sgd; found \"lion\""));
   InnerOptions one_beta = options_for("adamw");
   one_beta.betas = {0.9};
   EXPECT_THAT(message_of([&] { make_inner_optimizer(one_beta, some_tensors()); }),
