@@ -34,10 +34,17 @@ double worst_error(const std::string& codec) {
   return codec == "sign" ? 2 : codec == "ternary" ? 1 : 0;
 }
 
-// A residual is bounded only if an error is smaller than what was coded.
-bool residual_grows(const trainer::OuterOptions& outer) {
-  return outer.error_feedback && outer.rounding == "stochastic" &&
-         outer.decay * worst_error(outer.codec) >= 1;
+// A residual is bounded only if an error is smaller than what was coded. The codec where it is not, or empty.
+std::string codec_of_growing_residual(const trainer::OuterOptions& outer) {
+  if (!outer.error_feedback || outer.rounding != "stochastic") return {};
+  for (const std::string& codec : {outer.codec, outer.embeddings_codec})
+    if (outer.decay * worst_error(codec) >= 1) return codec;
+  return {};
+}
+
+// Methods with fragments of blocks, and one of embeddings, head and final norm.
+bool has_fragments(const Options& o) {
+  return o.outer.method == "streaming_diloco";
 }
 
 std::vector<Constraint> make_constraints() {
@@ -91,14 +98,22 @@ std::vector<Constraint> make_constraints() {
                        fmt::format("inner.accumulate: expected a divisor of inner.batch = {}, found {}",
                                    o.inner.batch, o.inner.accumulate));
        }},
-      {{"outer.error_feedback", "outer.rounding", "outer.codec"},
+      {{"outer.error_feedback", "outer.rounding", "outer.codec", "outer.embeddings_codec"},
        [](const Options& o) {
+         const std::string codec = codec_of_growing_residual(o.outer);
          return unless(
-             !residual_grows(o.outer),
+             codec.empty(),
              fmt::format("outer.error_feedback: with stochastic {} each residual would be larger than "
                          "the last; expected outer.rounding = \"nearest\", no error feedback, or "
                          "outer.decay below {}",
-                         o.outer.codec, 1 / worst_error(o.outer.codec)));
+                         codec, 1 / worst_error(codec)));
+       }},
+      {{"outer.embeddings_codec", "outer.method"},
+       [](const Options& o) {
+         return unless(has_fragments(o) || o.outer.embeddings_codec.empty(),
+                       fmt::format("outer.embeddings_codec: means nothing to outer.method = {}, which has no "
+                                   "fragment of embeddings; leave it out",
+                                   o.outer.method));
        }},
       {{"outer.rotate", "outer.block"},
        [](const Options& o) {
@@ -130,10 +145,9 @@ std::vector<Constraint> make_constraints() {
        }},
       {{"outer.fragments", "model.layers"},
        [](const Options& o) {
-         return unless(
-             o.outer.method != "streaming_diloco" || !sizes_count(o) || o.outer.fragments <= o.model.layers,
-             fmt::format("outer.fragments: expected at most model.layers = {}, found {}", o.model.layers,
-                         o.outer.fragments));
+         return unless(!has_fragments(o) || !sizes_count(o) || o.outer.fragments <= o.model.layers,
+                       fmt::format("outer.fragments: expected at most model.layers = {}, found {}",
+                                   o.model.layers, o.outer.fragments));
        }},
   };
 }

@@ -50,6 +50,15 @@ Check<std::vector<double>> two_decay_rates() {
       });
 }
 
+Check<std::string> codec_or_empty() {
+  Check<std::string> check = one_of(quant::codec_names());
+  check.words = "empty or " + check.words;
+  check.problem = [named = std::move(check.problem)](const std::string& name) {
+    return name.empty() ? std::string() : named(name);
+  };
+  return check;
+}
+
 template <class Struct>
 Section section(const char* name, const char* doc, Struct Options::*member, const Fields<Struct>& fields) {
   Section result{name, doc, {}};
@@ -197,6 +206,8 @@ Fields<OuterOptions> outer_fields() {
       .key("lr", &O::lr, "of the outer Nesterov step", above<double>(0))
       .key("momentum", &O::momentum, "of the outer Nesterov step", from_to_below(0, 1))
       .key("codec", &O::codec, "format of the values on the wire", one_of(quant::codec_names()))
+      .key("embeddings_codec", &O::embeddings_codec,
+           "of the fragment of embeddings, head and final norm; empty: codec", codec_or_empty())
       .key("block", &O::block, "values per scale", block_size())
       .key("k", &O::k, "topk: values kept of every chunk of 4096", kept_values())
       .key("rotate", &O::rotate, "Hadamard rotation of each block before it is coded; block a power of two")

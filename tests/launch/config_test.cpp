@@ -229,6 +229,18 @@ TEST(Config, ErrorFeedbackThatWouldGrowIsRefused) {
   EXPECT_EQ(with("sign", "0.4", "stochastic"), "accepted");
   EXPECT_EQ(with("sign", "1", "nearest"), "accepted");
   EXPECT_EQ(with("int2", "1", "stochastic"), "accepted");
+  EXPECT_THAT(refusal(kNeeded, {"outer.embeddings_codec=sign", "outer.rounding=stochastic"}),
+              HasSubstr("with stochastic sign each residual"));
+}
+
+TEST(Config, ACodecForEmbeddingsNeedsAMethodThatHasAFragmentOfThem) {
+  EXPECT_EQ(refusal(kNeeded, {"outer.embeddings_codec=int8"}), "accepted");
+  EXPECT_EQ(refusal(kNeeded, {"outer.embeddings_codec="}), "accepted");
+  EXPECT_THAT(refusal(kNeeded, {"outer.embeddings_codec=int9"}),
+              HasSubstr("outer.embeddings_codec: expected one of fp32, bf16"));
+  EXPECT_EQ(refusal(kNeeded, {"outer.method=diloco", "outer.embeddings_codec=int8"}),
+            "--set outer.embeddings_codec=int8: outer.embeddings_codec: means nothing to outer.method = "
+            "diloco, which has no fragment of embeddings; leave it out");
 }
 
 TEST(Config, RotationNeedsABlockOfAPowerOfTwoAndADenseCodec) {

@@ -45,7 +45,11 @@ FlatParameters::FlatParameters(std::vector<TrainedTensor> tensors, const Fragmen
     std::vector<TrainedTensor> members;
     for (const TrainedTensor& t : tensors)
       if (fragment_of(t, plan, blocks) == p) members.push_back(t);
-    if (!members.empty()) lay_out_fragment(std::move(members), static_cast<std::size_t>(plan.codec_block));
+    if (members.empty()) continue;
+    const bool is_rest = plan.layout != FragmentLayout::kWhole && p == plan.block_fragments;
+    if (is_rest) rest_fragment_ = fragments_.size();
+    lay_out_fragment(std::move(members),
+                     static_cast<std::size_t>(is_rest ? plan.rest_codec_block : plan.codec_block));
   }
 
   torch::NoGradGuard no_grad;

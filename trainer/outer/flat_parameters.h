@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,6 +24,7 @@ struct FragmentPlan {
   FragmentLayout layout = FragmentLayout::kStrided;
   std::int64_t block_fragments = 4;  // ignored by kWhole; what belongs to no block forms one more, the last
   std::int64_t codec_block = 256;    // scales start at a multiple of it
+  std::int64_t rest_codec_block = 256;  // the same in the fragment of what belongs to no block
 };
 
 // A half-open range of values of the flat buffer.
@@ -39,6 +41,9 @@ class FlatParameters {
 
   std::size_t num_fragments() const { return fragments_.size(); }
   const FlatRange& fragment(std::size_t p) const { return fragments_.at(p); }
+  // The fragment of what belongs to no block: embeddings, head and final norm. None with kWhole, or if
+  // nothing of the kind travels.
+  std::optional<std::size_t> rest_fragment() const { return rest_fragment_; }
   // Length of a buffer with one place for every value of every fragment; fragments start on cache lines.
   std::size_t flat_size() const { return flat_size_; }
 
@@ -69,6 +74,7 @@ class FlatParameters {
 
   std::vector<Place> places_;  // by offset
   std::vector<FlatRange> fragments_;
+  std::optional<std::size_t> rest_fragment_;
   std::vector<FlatRange> padding_;
   std::size_t flat_size_ = 0;
   at::Tensor storage_;  // float32 [flat_size]

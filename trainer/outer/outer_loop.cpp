@@ -19,4 +19,10 @@ std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options) {
                             .rotate = options.rotate});
 }
 
+std::unique_ptr<quant::Codec> make_embeddings_codec(const OuterOptions& options) {
+  OuterOptions own = options;
+  if (!options.embeddings_codec.empty()) own.codec = options.embeddings_codec;
+  return make_wire_codec(own);
+}
+
 }  // namespace thinwire::trainer

@@ -107,7 +107,8 @@ struct OuterContext {
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context,
                                            std::vector<TrainedTensor> travelling);
 
-// The codec that options ask for.
+// The codec that options ask for, and the one of the fragment of embeddings, head and final norm.
 std::unique_ptr<quant::Codec> make_wire_codec(const OuterOptions& options);
+std::unique_ptr<quant::Codec> make_embeddings_codec(const OuterOptions& options);
 
 }  // namespace thinwire::trainer

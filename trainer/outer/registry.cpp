@@ -48,19 +48,26 @@ std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travellin
 struct Method {
   const char* name;
   Factory make;
+  bool has_fragments = false;  // of blocks, and one of the rest
 };
 
 constexpr Method kMethods[] = {
     {"none", make_none},
     {"ddp", make_ddp},
     {"diloco", make_diloco},
-    {"streaming_diloco", make_streaming},
+    {"streaming_diloco", make_streaming, true},
 };
 
 }  // namespace
 
 std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelling travelling) {
-  return find_named(kMethods, "outer.method", context.options.method).make(context, std::move(travelling));
+  const Method& method = find_named(kMethods, "outer.method", context.options.method);
+  if (!method.has_fragments && !context.options.embeddings_codec.empty())
+    throw std::invalid_argument(
+        fmt::format("outer.embeddings_codec: means nothing to outer.method = {}, which has no fragment of "
+                    "embeddings; leave it out",
+                    method.name));
+  return method.make(context, std::move(travelling));
 }
 
 std::vector<std::string> outer_methods() {

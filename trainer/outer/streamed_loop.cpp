@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "quant/codec/codec.h"
 #include "quant/kernel/outer_ops.h"
@@ -14,13 +15,18 @@ namespace thinwire::trainer {
 StreamedLoop::StreamedLoop(const OuterContext& context, std::vector<TrainedTensor> travelling,
                            FragmentLayout layout)
     : context_(context),
+      codec_(make_wire_codec(context.options)),
+      rest_codec_(make_embeddings_codec(context.options)),
       parameters_(std::move(travelling),
                   {.layout = layout,
                    .block_fragments = context.options.fragments,
-                   .codec_block = static_cast<std::int64_t>(make_wire_codec(context.options)->block())}),
-      codec_(make_wire_codec(context.options)),
+                   .codec_block = static_cast<std::int64_t>(codec_->block()),
+                   .rest_codec_block = static_cast<std::int64_t>(rest_codec_->block())}),
       agreed_(make_flat()),
       momentum_(make_flat()) {
+  if (!context.options.embeddings_codec.empty() && !parameters_.rest_fragment())
+    throw std::invalid_argument(
+        "outer.embeddings_codec: no embeddings, head or final norm travel here; leave it out");
   const std::span<const float> live = parameters_.values();
   std::copy(live.begin(), live.end(), agreed_.data_ptr<float>());
 
@@ -31,8 +37,8 @@ StreamedLoop::StreamedLoop(const OuterContext& context, std::vector<TrainedTenso
     fragment.offset_step =
         static_cast<std::int64_t>(p) * context.options.sync_every / static_cast<std::int64_t>(count);
     fragment.exchange = std::make_unique<FragmentExchange>(
-        context_, codec_, static_cast<std::uint32_t>(p), fragment.range.size,
-        [this, p](std::size_t offset) { return parameters_.describe(p, offset); });
+        context_, p == parameters_.rest_fragment() ? rest_codec_ : codec_, static_cast<std::uint32_t>(p),
+        fragment.range.size, [this, p](std::size_t offset) { return parameters_.describe(p, offset); });
     fragment.digest = digest_of_fragment(fragment);
     scratch_.resize(std::max(scratch_.size(), fragment.range.size));
     fragments_.push_back(std::move(fragment));

@@ -27,7 +27,8 @@ class StreamedLoop : public OuterLoop {
     std::string digest;  // of (G, V)
   };
 
-  // G starts as the live parameters, V as zeros.
+  // G starts as the live parameters, V as zeros. Throws std::invalid_argument for a setting that does not fit
+  // the tensors.
   StreamedLoop(const OuterContext& context, std::vector<TrainedTensor> travelling, FragmentLayout layout);
 
   const OuterOptions& options() const { return context_.options; }
@@ -60,10 +61,11 @@ class StreamedLoop : public OuterLoop {
   std::uint64_t state_digest() const;
 
   const OuterContext context_;
+  // Of the fragments of blocks and of the rest; shared with what is in flight.
+  std::shared_ptr<const quant::Codec> codec_, rest_codec_;
   FlatParameters parameters_;
-  std::shared_ptr<const quant::Codec> codec_;  // shared with what is in flight
-  at::Tensor agreed_;                          // G, float32, the layout of parameters_
-  at::Tensor momentum_;                        // V
+  at::Tensor agreed_;    // G, float32, the layout of parameters_
+  at::Tensor momentum_;  // V
   std::vector<float> scratch_;
   std::vector<Fragment> fragments_;
 };

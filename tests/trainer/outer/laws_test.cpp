@@ -128,38 +128,60 @@ TEST(OuterLaws, BothReturnLegsAgreeBitForBitAcrossWorkers) {
     }
 }
 
-TEST(OuterLaws, WireBytesEqualTheFormulaPerWorkerAndPerFragment) {
+// Runs the options and expects of every worker and fragment the bytes that the fragment's codec says.
+void expect_the_bytes_of_the_formula(int workers, const OuterOptions& options) {
   constexpr std::int64_t kSteps = 25;
-  for (const std::string& name : quant::codec_names())
-    for (int workers : {1, 2, 4}) {
-      const OuterOptions options = toy_options("streaming_diloco", name);
-      const ToyResult result = run_toy_world(workers, options, kSteps);
-      const auto codec = make_wire_codec(options);
-      // Blocks: 49 + 7 values, padded to whole blocks of the codec, and 3 scales. The embedding: 35.
-      const std::size_t block_size = (49 + 7 + codec->block() - 1) / codec->block() * codec->block() + 3;
-      const std::vector<std::size_t> sizes = {block_size, block_size, 35};
-      for (int w = 0; w < workers; ++w) {
-        std::uint64_t expected_total = 0;
-        for (std::size_t p = 0; p < sizes.size(); ++p) {
-          const comm::Leg leg = comm::choose_leg(options.leg, workers, *codec, sizes[p]);
-          const std::uint64_t one = comm::mean_wire_bytes(leg, workers, w, *codec, sizes[p]);
-          if (leg == comm::Leg::kGather) {
-            EXPECT_EQ(one, static_cast<std::uint64_t>(workers - 1) * (64 + codec->encoded_bytes(sizes[p])));
-          }
-          // t_p = 0, 2, 4 of a period of 6; nothing is sent at the last step.
-          const std::int64_t sends = (kSteps - 1 - static_cast<std::int64_t>(p) * 2) / 6 + (p == 0 ? 0 : 1);
-          std::int64_t commits = 0;
-          for (const CommitRecord& record : result.commits[w]) {
-            if (record.fragment != static_cast<std::int64_t>(p)) continue;
-            ++commits;
-            EXPECT_EQ(record.wire_bytes, one);
-          }
-          EXPECT_EQ(commits, sends) << "fragment " << p;
-          expected_total += static_cast<std::uint64_t>(sends) * one;
-        }
-        EXPECT_EQ(result.sent[w].wire, expected_total) << name << " worker " << w << " of " << workers;
+  const ToyResult result = run_toy_world(workers, options, kSteps);
+  const auto of_blocks = make_wire_codec(options), of_the_rest = make_embeddings_codec(options);
+  // Blocks: 49 + 7 values, padded to whole blocks of the codec, and 3 scales. The embedding: 35.
+  const std::size_t block_size =
+      (49 + 7 + of_blocks->block() - 1) / of_blocks->block() * of_blocks->block() + 3;
+  const std::vector<std::size_t> sizes = {block_size, block_size, 35};
+  for (int w = 0; w < workers; ++w) {
+    std::uint64_t expected_total = 0;
+    for (std::size_t p = 0; p < sizes.size(); ++p) {
+      const quant::Codec& codec = p == 2 ? *of_the_rest : *of_blocks;
+      const comm::Leg leg = comm::choose_leg(options.leg, workers, codec, sizes[p]);
+      const std::uint64_t one = comm::mean_wire_bytes(leg, workers, w, codec, sizes[p]);
+      if (leg == comm::Leg::kGather) {
+        EXPECT_EQ(one, static_cast<std::uint64_t>(workers - 1) * (64 + codec.encoded_bytes(sizes[p])));
       }
+      // t_p = 0, 2, 4 of a period of 6; nothing is due at the last step.
+      const std::int64_t sends = (kSteps - 1 - static_cast<std::int64_t>(p) * 2) / 6 + (p == 0 ? 0 : 1);
+      std::int64_t commits = 0;
+      for (const CommitRecord& record : result.commits[w]) {
+        if (record.fragment != static_cast<std::int64_t>(p)) continue;
+        ++commits;
+        EXPECT_EQ(record.wire_bytes, one);
+      }
+      EXPECT_EQ(commits, sends) << "fragment " << p;
+      expected_total += static_cast<std::uint64_t>(sends) * one;
     }
+    EXPECT_EQ(result.sent[w].wire, expected_total) << options.codec << " worker " << w << " of " << workers;
+  }
+}
+
+TEST(OuterLaws, WireBytesEqualTheFormulaPerWorkerAndPerFragment) {
+  for (const std::string& codec : quant::codec_names())
+    for (int workers : {1, 2, 4})
+      expect_the_bytes_of_the_formula(workers, toy_options("streaming_diloco", codec));
+}
+
+TEST(OuterLaws, TheFragmentOfEmbeddingsGoesByItsOwnCodec) {
+  OuterOptions options = toy_options("streaming_diloco", "int4");
+  options.embeddings_codec = "int8";
+  for (int workers : {1, 2, 4}) {
+    expect_the_bytes_of_the_formula(workers, options);
+    const ToyResult mixed = run_toy_world(workers, options, 20);
+    const ToyResult int4 = run_toy_world(workers, toy_options("streaming_diloco", "int4"), 20);
+    const ToyResult int8 = run_toy_world(workers, toy_options("streaming_diloco", "int8"), 20);
+    for (int w = 1; w < workers; ++w) EXPECT_EQ(mixed.digests[0], mixed.digests[w]) << "worker " << w;
+    // The values of the toy do not meet: each is what its fragment's codec alone would give. First the
+    // embedding.
+    for (std::size_t i = 0; i < mixed.agreed[0].size(); ++i)
+      EXPECT_EQ(mixed.agreed[0][i], (i < 5 * 7 ? int8 : int4).agreed[0][i]) << "value " << i;
+    EXPECT_NE(mixed.digests[0], int4.digests[0]);
+  }
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ TEST(OuterLoop, ARunResumedAtAnyStepEndsInTheSameBits) {
            {"fp32", "nearest"}, {"int4", "nearest"}, {"e3m0", "nearest"}, {"int2", "stochastic"}})
     for (const char* method : {"streaming_diloco", "diloco", "ddp"}) {
       OuterOptions options = toy_options(method, codec);
+      if (std::string(method) == "streaming_diloco") options.embeddings_codec = "int8";
       options.rounding = rounding;
       const ToyResult whole = run_toy_world(3, options, kSteps);
       for (std::int64_t broken = 1; broken < kSteps; ++broken) {
@@ -147,7 +148,35 @@ TEST(OuterLoop, RefusesSettingsThatDoNotFit) {
     options.overlap = 7;
     EXPECT_THAT(refusal(options), HasSubstr("outer.overlap: expected 0 to outer.sync_every = 6"));
     EXPECT_THAT(refusal(toy_options("gossip")), HasSubstr("none, ddp, diloco, streaming_diloco"));
+    for (const char* method : {"none", "ddp", "diloco"}) {
+      options = toy_options(method);
+      options.embeddings_codec = "int8";
+      EXPECT_THAT(refusal(options), HasSubstr(std::string("outer.embeddings_codec: means nothing to "
+                                                          "outer.method = ") +
+                                              method));
+    }
   });
+}
+
+TEST(OuterLoop, RefusesACodecForEmbeddingsWhereNoneTravel) {
+  OuterOptions options = toy_options("streaming_diloco");
+  options.embeddings_codec = "int8";
+  comm::run_engines(1, [&](comm::ProgressEngine& engine) {
+    std::vector<TrainedTensor> blocks = toy_tensors();
+    blocks.erase(blocks.begin());
+    EXPECT_THAT(message_of([&] { make_outer_loop({.options = options, .engine = &engine}, blocks); }),
+                HasSubstr("outer.embeddings_codec: no embeddings, head or final norm travel here"));
+  });
+}
+
+TEST(FlatParameters, EachFragmentAlignsItsScalesToTheBlockOfItsCodec) {
+  std::vector<TrainedTensor> tensors = toy_tensors();
+  tensors.push_back({.name = "head.step", .tensor = torch::ones({2}), .group = TensorGroup::kScale});
+  const FlatParameters parameters(tensors, {.block_fragments = 2, .codec_block = 16, .rest_codec_block = 24});
+  EXPECT_EQ(parameters.rest_fragment(), 2u);
+  EXPECT_EQ(parameters.describe(0, 64), "blocks.0.step[0]");  // 49 + 7 values before it
+  EXPECT_EQ(parameters.describe(2, 48), "head.step[0]");      // 35 before it
+  EXPECT_EQ(FlatParameters(toy_tensors(), {.layout = FragmentLayout::kWhole}).rest_fragment(), std::nullopt);
 }
 
 TEST(FlatParameters, LaysOutMatricesThenVectorsThenScalesInANewBlock) {
