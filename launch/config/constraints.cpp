@@ -44,7 +44,7 @@ std::string codec_of_growing_residual(const trainer::OuterOptions& outer) {
 
 // Methods with fragments of blocks, and one of embeddings, head and final norm.
 bool has_fragments(const Options& o) {
-  return o.outer.method == "streaming_diloco";
+  return o.outer.method == "streaming_diloco" || o.outer.method == "eager_diloco";
 }
 
 std::vector<Constraint> make_constraints() {

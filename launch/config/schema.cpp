@@ -200,9 +200,11 @@ Fields<OuterOptions> outer_fields() {
            at_least<int64_t>(1))
       .key("layout", &O::layout, "which blocks a fragment holds", one_of({"strided", "sequential"}))
       .key("overlap", &O::overlap,
-           "tau, steps between sending a fragment and applying its result; at most sync_every",
+           "tau, steps between sending a fragment and applying its result, of streaming_diloco; at most "
+           "sync_every, which eager_diloco always takes",
            at_least<int64_t>(0))
-      .key("alpha", &O::alpha, "weight of the local parameters at the merge", between(0, 1))
+      .key("alpha", &O::alpha, "weight of the local parameters at the merge, of streaming_diloco",
+           between(0, 1))
       .key("lr", &O::lr, "of the outer Nesterov step", above<double>(0))
       .key("momentum", &O::momentum, "of the outer Nesterov step", from_to_below(0, 1))
       .key("codec", &O::codec, "format of the values on the wire", one_of(quant::codec_names()))

@@ -154,10 +154,11 @@ TEST(Config, AnOverrideWithoutSectionKeyAndValueIsRefused) {
 }
 
 TEST(Config, AnUnknownNameListsTheKnownOnes) {
-  EXPECT_EQ(refusal(kNeeded + "[outer]\nmethod = \"dilco\"\n"),
-            "job.toml:6: outer.method: expected one of none, ddp, diloco, streaming_diloco (nearest: "
-            "diloco), found "
-            "\"dilco\"");
+  EXPECT_EQ(
+      refusal(kNeeded + "[outer]\nmethod = \"dilco\"\n"),
+      "job.toml:6: outer.method: expected one of none, ddp, diloco, streaming_diloco, eager_diloco (nearest: "
+      "diloco), found "
+      "\"dilco\"");
   EXPECT_THAT(refusal(kNeeded + "[outer]\ncodec = \"e3m00\"\n"),
               testing::AllOf(HasSubstr("fp32, bf16"), HasSubstr("(nearest: e3m0), found \"e3m00\"")));
   EXPECT_THAT(refusal(kNeeded + "[comm]\nbackend = \"mpl\"\n"), HasSubstr("(nearest: mpi), found \"mpl\""));
@@ -234,7 +235,9 @@ TEST(Config, ErrorFeedbackThatWouldGrowIsRefused) {
 }
 
 TEST(Config, ACodecForEmbeddingsNeedsAMethodThatHasAFragmentOfThem) {
-  EXPECT_EQ(refusal(kNeeded, {"outer.embeddings_codec=int8"}), "accepted");
+  for (const char* method : {"streaming_diloco", "eager_diloco"})
+    EXPECT_EQ(refusal(kNeeded, {std::string("outer.method=") + method, "outer.embeddings_codec=int8"}),
+              "accepted");
   EXPECT_EQ(refusal(kNeeded, {"outer.embeddings_codec="}), "accepted");
   EXPECT_THAT(refusal(kNeeded, {"outer.embeddings_codec=int9"}),
               HasSubstr("outer.embeddings_codec: expected one of fp32, bf16"));
@@ -264,7 +267,8 @@ TEST(Config, ASparseCodecGathersAndStoresNothing) {
 
 TEST(Config, OverlapOfAWholePeriodAndMethodsWithoutOverlapAreAccepted) {
   EXPECT_EQ(refusal(kNeeded, {"outer.overlap=30"}), "accepted");
-  EXPECT_EQ(refusal(kNeeded, {"outer.method=diloco", "outer.sync_every=1"}), "accepted");
+  for (const char* method : {"diloco", "eager_diloco"})
+    EXPECT_EQ(refusal(kNeeded, {std::string("outer.method=") + method, "outer.sync_every=1"}), "accepted");
 }
 
 TEST(Config, WhatHasNoDefaultIsAskedFor) {

@@ -2,7 +2,7 @@
 """Runs one small job in many ways that must end in the same bits, and compares outer_digest.
 
 For every codec and number of workers: over three links, two backends, every SIMD target (all workers alike, and
-each worker another), and killed at five moments and resumed. For every task, at two workers, the same kills.
+each worker another), and killed at five moments and resumed. For every task and rule, at two workers, the same kills.
 
   matrix.py THINWIRE            everything; a record per run is kept, so a second call goes on where it stopped
   matrix.py THINWIRE --cover    every value at least once and every pair of (codec, moment), mostly with threads
@@ -39,6 +39,11 @@ MOMENTS = {
     "at the last step": "step:20",
 }
 TASKS = ["pretrain", "qat", "lora", "distill"]
+RULES = {
+    "eager updates": {"outer.method": "eager_diloco", **CODECS["e3m0+ef"]},
+    "int4, embeddings int8": {"outer.embeddings_codec": "int8", **CODECS["int4+ef"]},
+    "muon": {"inner.optimizer": "muon", **CODECS["e3m0+ef"]},
+}
 BASE = {
     "run.seed": "1", "model.layers": "2", "model.width": "32", "model.heads": "2", "model.context": "32",
     "data.sequence": "32", "inner.steps": "20", "inner.batch": "2", "inner.warmup": "5", "inner.lr": "3e-3",
@@ -176,14 +181,15 @@ def cells(matrix, cover):
             if not cover:
                 for moment, fault in MOMENTS.items():
                     yield (row, f"mpi, killed {moment}", settings, workers, "mpi", fault.format(last=workers - 1), None)
-    for task in TASKS:
-        settings = matrix.task_settings(task)
-        row = f"task {task}, 2 workers"
+    jobs = [(f"task {task}", matrix.task_settings(task)) for task in TASKS]
+    jobs += [(rule, dict(matrix.settings(), **settings)) for rule, settings in RULES.items()]
+    moments = list(MOMENTS.items())
+    for index, (job, settings) in enumerate(jobs):
+        row = f"{job}, 2 workers"
         yield row, "threads, unlimited", settings, 2, "threads", None, None
         yield row, "mpi", settings, 2, "mpi", None, None
         yield row, "link slow", dict(settings, **{"comm.link": LINKS["slow"]}), 2, "threads", None, None
-        moments = list(MOMENTS.items())
-        for moment, fault in [moments[TASKS.index(task)]] if cover else moments:
+        for moment, fault in [moments[index % len(moments)]] if cover else moments:
             yield row, f"killed {moment}", settings, 2, "threads", fault.format(last=1), None
 
 

@@ -87,7 +87,7 @@ CommitRecord FragmentExchange::receive(std::span<float> mean) {
   compare_digests();
 
   mean_->decode_mean(mean);
-  codec_->decode(mean_->payload(), own_);
+  decode_own(own_);
   measure(own_, mean, record);
 
   record.sent_step = sent_step_;

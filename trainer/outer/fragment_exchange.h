@@ -32,6 +32,9 @@ class FragmentExchange {
   // is NaN; nothing is sent then.
   void send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest);
 
+  // What the other workers decode from this one's part of the mean in flight.
+  void decode_own(std::span<float> values) const { codec_->decode(mean_->payload(), values); }
+
   // Waits for the mean over workers of what was sent. Fills step-independent fields of a record.
   // Throws std::runtime_error if workers hold different agreed states.
   CommitRecord receive(std::span<float> mean);

@@ -5,6 +5,7 @@
 
 #include "trainer/named.h"
 #include "trainer/outer/data_parallel.h"
+#include "trainer/outer/eager_diloco.h"
 #include "trainer/outer/no_exchange.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/outer/streaming_diloco.h"
@@ -33,6 +34,14 @@ std::unique_ptr<OuterLoop> make_diloco(const OuterContext& context, Travelling t
   return std::make_unique<StreamingDiLoCo>(whole, std::move(travelling), FragmentLayout::kWhole);
 }
 
+FragmentLayout layout_of(const OuterContext& context) {
+  return context.options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
+}
+
+std::unique_ptr<OuterLoop> make_eager(const OuterContext& context, Travelling travelling) {
+  return std::make_unique<EagerDiLoCo>(context, std::move(travelling), layout_of(context));
+}
+
 std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travelling travelling) {
   if (context.options.overlap < 0 || context.options.overlap > context.options.sync_every)
     throw std::invalid_argument(
@@ -40,9 +49,7 @@ std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travellin
                     "fragment must have "
                     "arrived before it is sent again",
                     context.options.sync_every, context.options.overlap));
-  const FragmentLayout layout =
-      context.options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
-  return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout);
+  return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout_of(context));
 }
 
 struct Method {
@@ -56,6 +63,7 @@ constexpr Method kMethods[] = {
     {"ddp", make_ddp},
     {"diloco", make_diloco},
     {"streaming_diloco", make_streaming, true},
+    {"eager_diloco", make_eager, true},
 };
 
 }  // namespace

@@ -88,15 +88,17 @@ TEST(OuterLaws, AWorldOfOneIsALookaheadRun) {
 }
 
 TEST(OuterLaws, AgreedCopyAndMomentumAreBitEqualOnAllWorkersForEveryCodec) {
-  for (const std::string& codec : quant::codec_names())
-    for (const char* rounding : {"nearest", "stochastic"})
-      for (int workers : {2, 3, 4}) {
-        OuterOptions options = toy_options("streaming_diloco", codec);
-        options.rounding = rounding;
-        const ToyResult result = run_toy_world(workers, options, 20);
-        for (int w = 1; w < workers; ++w)
-          EXPECT_EQ(result.digests[0], result.digests[w]) << codec << " " << rounding << " worker " << w;
-      }
+  for (const char* method : {"streaming_diloco", "eager_diloco"})
+    for (const std::string& codec : quant::codec_names())
+      for (const char* rounding : {"nearest", "stochastic"})
+        for (int workers : {2, 3, 4}) {
+          OuterOptions options = toy_options(method, codec);
+          options.rounding = rounding;
+          const ToyResult result = run_toy_world(workers, options, 20);
+          for (int w = 1; w < workers; ++w)
+            EXPECT_EQ(result.digests[0], result.digests[w])
+                << method << " " << codec << " " << rounding << " worker " << w;
+        }
 }
 
 TEST(OuterLaws, AgreedCopyIsBitEqualOnAllWorkersWithSparseAndRotatedPayloads) {
@@ -119,13 +121,15 @@ TEST(OuterLaws, AgreedCopyIsBitEqualOnAllWorkersWithSparseAndRotatedPayloads) {
 }
 
 TEST(OuterLaws, BothReturnLegsAgreeBitForBitAcrossWorkers) {
-  for (const char* leg : {"gather", "reduce"})
-    for (const char* codec : {"fp32", "int4", "e3m0"}) {
-      OuterOptions options = toy_options("streaming_diloco", codec);
-      options.leg = leg;
-      const ToyResult result = run_toy_world(4, options, 20);
-      for (int w = 1; w < 4; ++w) EXPECT_EQ(result.digests[0], result.digests[w]) << leg << " " << codec;
-    }
+  for (const char* method : {"streaming_diloco", "eager_diloco"})
+    for (const char* leg : {"gather", "reduce"})
+      for (const char* codec : {"fp32", "int4", "e3m0"}) {
+        OuterOptions options = toy_options(method, codec);
+        options.leg = leg;
+        const ToyResult result = run_toy_world(4, options, 20);
+        for (int w = 1; w < 4; ++w)
+          EXPECT_EQ(result.digests[0], result.digests[w]) << method << " " << leg << " " << codec;
+      }
 }
 
 // Runs the options and expects of every worker and fragment the bytes that the fragment's codec says.
@@ -163,8 +167,8 @@ void expect_the_bytes_of_the_formula(int workers, const OuterOptions& options) {
 
 TEST(OuterLaws, WireBytesEqualTheFormulaPerWorkerAndPerFragment) {
   for (const std::string& codec : quant::codec_names())
-    for (int workers : {1, 2, 4})
-      expect_the_bytes_of_the_formula(workers, toy_options("streaming_diloco", codec));
+    for (const char* method : {"streaming_diloco", "eager_diloco"})
+      for (int workers : {1, 2, 4}) expect_the_bytes_of_the_formula(workers, toy_options(method, codec));
 }
 
 TEST(OuterLaws, TheFragmentOfEmbeddingsGoesByItsOwnCodec) {

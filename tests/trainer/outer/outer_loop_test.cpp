@@ -42,9 +42,9 @@ TEST(OuterLoop, ARunResumedAtAnyStepEndsInTheSameBits) {
   constexpr std::int64_t kSteps = 22;
   for (const auto& [codec, rounding] : std::vector<std::pair<std::string, std::string>>{
            {"fp32", "nearest"}, {"int4", "nearest"}, {"e3m0", "nearest"}, {"int2", "stochastic"}})
-    for (const char* method : {"streaming_diloco", "diloco", "ddp"}) {
+    for (const std::string method : {"streaming_diloco", "eager_diloco", "diloco", "ddp"}) {
       OuterOptions options = toy_options(method, codec);
-      if (std::string(method) == "streaming_diloco") options.embeddings_codec = "int8";
+      if (method == "streaming_diloco" || method == "eager_diloco") options.embeddings_codec = "int8";
       options.rounding = rounding;
       const ToyResult whole = run_toy_world(3, options, kSteps);
       for (std::int64_t broken = 1; broken < kSteps; ++broken) {
@@ -101,7 +101,7 @@ TEST(OuterLoop, WithAgreedShowsTheAgreedCopyAndPutsTheLiveOneBack) {
 }
 
 TEST(OuterLoop, RefusesToSendNanAndNamesTensorIndexAndWorker) {
-  for (const char* method : {"streaming_diloco", "ddp"}) {
+  for (const char* method : {"streaming_diloco", "eager_diloco", "ddp"}) {
     comm::run_engines(1, [&](comm::ProgressEngine& engine) {
       ToyWorker worker(toy_options(method, "e3m0"), engine, 100);
       worker.train(1, 1);
@@ -147,7 +147,8 @@ TEST(OuterLoop, RefusesSettingsThatDoNotFit) {
     options = toy_options("streaming_diloco");
     options.overlap = 7;
     EXPECT_THAT(refusal(options), HasSubstr("outer.overlap: expected 0 to outer.sync_every = 6"));
-    EXPECT_THAT(refusal(toy_options("gossip")), HasSubstr("none, ddp, diloco, streaming_diloco"));
+    EXPECT_THAT(refusal(toy_options("gossip")),
+                HasSubstr("none, ddp, diloco, streaming_diloco, eager_diloco"));
     for (const char* method : {"none", "ddp", "diloco"}) {
       options = toy_options(method);
       options.embeddings_codec = "int8";
