@@ -42,6 +42,11 @@ std::string codec_of_growing_residual(const trainer::OuterOptions& outer) {
   return {};
 }
 
+// Whether a fragment goes by the codec.
+bool sends(const Options& o, const std::string& codec) {
+  return o.outer.codec == codec || o.outer.embeddings_codec == codec;
+}
+
 // Methods with fragments of blocks, and one of embeddings, head and final norm.
 bool has_fragments(const Options& o) {
   return o.outer.method == "streaming_diloco" || o.outer.method == "eager_diloco";
@@ -123,15 +128,15 @@ std::vector<Constraint> make_constraints() {
              fmt::format("outer.rotate: expected outer.block to be a power of two, at most {}, found {}",
                          quant::kMaxRotatedBlock, block));
        }},
-      {{"outer.rotate", "outer.codec"},
+      {{"outer.rotate", "outer.codec", "outer.embeddings_codec"},
        [](const Options& o) {
-         return unless(!o.outer.rotate || o.outer.codec != "topk",
+         return unless(!o.outer.rotate || !sends(o, "topk"),
                        "outer.rotate: a rotation spreads the few large values that topk keeps over all; "
                        "expected false, or another outer.codec");
        }},
-      {{"outer.leg", "outer.codec"},
+      {{"outer.leg", "outer.codec", "outer.embeddings_codec"},
        [](const Options& o) {
-         return unless(o.outer.leg != "reduce" || o.outer.codec != "topk",
+         return unless(o.outer.leg != "reduce" || !sends(o, "topk"),
                        "outer.leg: reduce would code the mean once more, and topk drop most of it; expected "
                        "gather or auto");
        }},

@@ -184,6 +184,7 @@ INSTANTIATE_TEST_SUITE_P(
                                "inner.betas: expected two numbers of 0 or more, below 1, found [0.9]"},
                     Impossible{"inner.betas=[0.9, 1]",
                                "inner.betas: expected two numbers of 0 or more, below 1, found [0.9, 1.0]"},
+                    Impossible{"inner.momentum=1", "inner.momentum: expected 0 or more, below 1, found 1.0"},
                     Impossible{"data.held_out=1", "data.held_out: expected 0 or more, below 1, found 1.0"},
                     Impossible{"outer.alpha=1.5", "outer.alpha: expected 0 to 1, found 1.5"},
                     Impossible{"outer.block=12", "outer.block: expected a positive multiple of 8, found 12"},
@@ -262,6 +263,10 @@ TEST(Config, ASparseCodecGathersAndStoresNothing) {
   EXPECT_EQ(refusal(kNeeded, {"outer.codec=topk", "outer.k=4096", "outer.leg=gather"}), "accepted");
   EXPECT_THAT(refusal(kNeeded, {"outer.codec=topk", "outer.leg=reduce"}),
               HasSubstr("outer.leg: reduce would code the mean once more"));
+  EXPECT_THAT(refusal(kNeeded, {"outer.embeddings_codec=topk", "outer.leg=reduce"}),
+              HasSubstr("outer.leg: reduce would code the mean once more"));
+  EXPECT_THAT(refusal(kNeeded, {"outer.embeddings_codec=topk", "outer.rotate=true"}),
+              HasSubstr("outer.rotate: a rotation spreads"));
   EXPECT_THAT(refusal(kNeeded, {"lora.base=topk"}), HasSubstr("lora.base: expected one of fp32, bf16"));
 }
 
