@@ -28,8 +28,11 @@ struct IntRule {
   static float scale(std::span<const float> values, Rounding) { return range_scale(values, kTop); }
   static unsigned zero_code() { return 0; }
   static unsigned nearest(float y) { return to_code<kBits>(std::rint(clamp(y, -kTop, kTop))); }
-  static unsigned stochastic(float y, float unit) {
-    return to_code<kBits>(round_by_draw(clamp(y, -kTop, kTop), unit));
+  // In fixed point: vectors then round by one integer sum.
+  static unsigned drawn(float y, std::uint32_t draw) {
+    const float fixed = std::rint(clamp(y, -kTop, kTop) * static_cast<float>(1 << kFixedBits));
+    return static_cast<unsigned>((static_cast<int>(fixed) + static_cast<int>(draw)) >> kFixedBits) &
+           ((1u << kBits) - 1u);
   }
   static float level(unsigned code) { return static_cast<float>(sign_extend<kBits>(code)); }
 };

@@ -3,13 +3,14 @@
 // struct Rule {
 //   using Packing = ...;                                                      // packing.h
 //   static float scale(std::span<const float> values, Rounding rounding);     // of one block, >= 0
-//   static unsigned zero_code();                                              // what a block of scale 0 is
-//   filled with static unsigned nearest(float y);                                         // code of the
-//   level nearest to y static unsigned stochastic(float y, float unit);                          // of a
-//   level beside y, by a draw in (0, 1) static float level(unsigned code); // any code
+//   static unsigned zero_code();                       // what a block of scale 0 is filled with
+//   static unsigned nearest(float y);                  // code of the level nearest to y
+//   static unsigned stochastic(float y, float unit);   // of a level beside y, by a draw in (0, 1)
+//       or   static unsigned drawn(float y, std::uint32_t draw);              // by a fixed_draw
+//   static float level(unsigned code);                                        // any code
 // };
-// y = x / scale, one float32 division; it may lie outside the levels (or be NaN: any code then). A decoded
-// value is level * scale, one float32 product.
+// y = x / scale, one float32 division (for drawn, x * (1 / scale), a division and a product); it may lie
+// outside the levels (or be NaN: any code then). A decoded value is level * scale, one float32 product.
 #pragma once
 
 #include <algorithm>
@@ -22,6 +23,15 @@
 namespace thinwire::quant {
 
 template <class Rule>
+unsigned stochastic_code(float value, float scale, std::uint64_t key, std::uint64_t offset) {
+  if constexpr (requires { Rule::drawn(value, 0u); }) {
+    return Rule::drawn(value * (1.0f / scale), fixed_draw(key, offset));
+  } else {
+    return Rule::stochastic(value / scale, draw_unit(key, offset));
+  }
+}
+
+template <class Rule>
 void encode_block(const BlockRun& run, std::uint64_t first, std::span<const float> values, float scale,
                   std::byte* codes) {
   using Packing = typename Rule::Packing;
@@ -29,9 +39,8 @@ void encode_block(const BlockRun& run, std::uint64_t first, std::span<const floa
   for (std::size_t i = 0; i < values.size(); ++i) {
     unsigned code = Rule::zero_code();
     if (scale > 0) {
-      const float y = values[i] / scale;
-      code = run.rounding == Rounding::kNearest ? Rule::nearest(y)
-                                                : Rule::stochastic(y, draw_unit(run.key, first + i));
+      code = run.rounding == Rounding::kNearest ? Rule::nearest(values[i] / scale)
+                                                : stochastic_code<Rule>(values[i], scale, run.key, first + i);
     }
     Packing::put(codes, values.size(), i, code);
   }

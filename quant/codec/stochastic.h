@@ -28,6 +28,14 @@ inline std::uint32_t draw_bits(std::uint64_t key, std::uint64_t offset) {
   return offset % 32 < 16 ? h & 0xffffu : h >> 16;
 }
 
+// The draws of the formats that round in fixed point, by a sum: floor(y + fixed_draw / 2^15), y a multiple of
+// 2^-15, is y in the mean. 15 uniform bits.
+inline constexpr unsigned kFixedBits = 15;
+inline std::uint32_t fixed_draw(std::uint64_t key, std::uint64_t offset) {
+  const std::uint32_t h = draw_hash(key, static_cast<std::uint32_t>(offset / 32 * 16 + offset % 16));
+  return offset % 32 < 16 ? h & 0x7fffu : h >> 17;
+}
+
 // One of the 65536 values (k + 1/2) / 65536, exact in float32. "Up with probability f" is `unit < f`: the
 // probability differs from f by at most 2^-17.
 inline float draw_unit(std::uint64_t key, std::uint64_t offset) {

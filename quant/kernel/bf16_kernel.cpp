@@ -23,7 +23,7 @@ void encode_bf16(const BlockRun& run, const float* values, std::byte*, std::byte
   auto* out = reinterpret_cast<std::uint8_t*>(codes);
   for (std::size_t i = 0; i < run.num_values; i += kVectorGroup) {
     Unsigneds addend[kVectors];
-    if (run.rounding == Rounding::kStochastic) draw_bits(run.key, run.first + i, addend);
+    if (run.rounding == Rounding::kStochastic) draw_bits<16>(run.key, run.first + i, addend);
     for (std::size_t k = 0; k < kVectors; ++k) {
       const Unsigneds bits = hn::BitCast(kUnsigned, hn::LoadU(kFloat, values + i + k * kLanes));
       if (run.rounding == Rounding::kNearest) {

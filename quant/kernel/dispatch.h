@@ -20,6 +20,8 @@ constexpr std::int64_t highway_bit(Target target) {
       return HWY_AVX2;
     case Target::kAvx512:
       return HWY_AVX3;
+    case Target::kAvx512Vbmi:
+      return HWY_AVX3_DL;
     case Target::kNeon:
       return HWY_NEON;
     case Target::kScalar:

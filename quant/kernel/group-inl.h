@@ -38,13 +38,16 @@ constexpr std::size_t kLanes = hn::MaxLanes(FloatTag());
 constexpr std::size_t kVectors = kVectorGroup / kLanes;  // per group
 static_assert(kLanes >= 4 && kLanes <= 16);
 
+// The block that nearly all runs have; its loops are compiled apart, with known bounds.
+constexpr std::size_t kUsualBlock = 256;
+
 // 32 bytes, in the order of the values.
 struct GroupBytes {
   Bytes low;
   Bytes high;
 };
 
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX2
 
 // The codes of a group, a byte each, on their way to memory.
 using CodeBytes = __m256i;
@@ -203,6 +206,20 @@ HWY_INLINE GroupBytes look_up(const std::int8_t (&table)[16], const GroupBytes& 
   const Bytes entries = hn::LoadU(kByte, reinterpret_cast<const std::uint8_t*>(table));
   return {hn::TableLookupBytes(entries, bytes.low), hn::TableLookupBytes(entries, bytes.high)};
 }
+
+#if HWY_TARGET <= HWY_AVX3
+// The entries of a table of 16 at 32 codes of 4 bits.
+HWY_INLINE void look_up_halves(const float* table, const std::byte* codes, Floats (&result)[kVectors]) {
+  const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+  int words[2 * kVectors];
+  std::memcpy(words, codes, sizeof words);
+  for (std::size_t k = 0; k < kVectors; ++k) {
+    const __m512i both = _mm512_mask_set1_epi32(_mm512_set1_epi32(words[2 * k]), 0xff00, words[2 * k + 1]);
+    // The lookup reads the lowest four bits of each lane.
+    result[k] = Floats{_mm512_permutexvar_ps(_mm512_srlv_epi32(both, shifts), _mm512_loadu_ps(table))};
+  }
+}
+#endif
 
 // The bytes as signed integers in float32.
 HWY_INLINE void to_floats(const GroupBytes& bytes, Floats (&result)[kVectors]) {

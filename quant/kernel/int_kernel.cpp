@@ -25,6 +25,7 @@ template <unsigned kCodeBits>
 struct IntRule {
   static constexpr unsigned kBits = kCodeBits;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kFitsScale = false;
   static constexpr float kTop = (1 << (kBits - 1)) - 1;
 
   template <std::size_t kCount>
@@ -36,15 +37,29 @@ struct IntRule {
     return nearest_int(scale.quotient(x, kTop));
   }
   template <class Divisor>
-  static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
-    return round_by_draw(scale.cut_quotient(x, kTop), draw);
+  static HWY_INLINE Ints drawn(Floats x, const Divisor& scale, Unsigneds draw) {
+    return add_fixed_draw(scale.cut_product(x, kTop), draw);
   }
+#if HWY_TARGET <= HWY_AVX3_DL
+  // A cell around each level; a tie is a border.
+  struct Cells {
+    static constexpr float kUnits = 1;
+    static constexpr int kRounding = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    static constexpr float kCutAt = 0;
+    static HWY_INLINE __m512i codes(__m512i cells) { return cells; }
+  };
+#endif
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
     if constexpr (kBits == 8) {
       to_floats(unpack<8>(codes), result);
     } else {
+#if HWY_TARGET <= HWY_AVX3
+      static constexpr float kLevels[16] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
+      look_up_halves(kLevels, codes, result);
+#else
       static constexpr std::int8_t kLevels[16] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
       to_floats(look_up(kLevels, unpack<4>(codes)), result);
+#endif
     }
   }
 };
@@ -52,6 +67,7 @@ struct IntRule {
 struct Int2Rule {
   static constexpr unsigned kBits = 2;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kFitsScale = true;
 
   template <std::size_t kCount>
   static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
@@ -62,18 +78,12 @@ struct Int2Rule {
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
     if constexpr (Divisor::kHasReciprocal) {
-      // The borders of position() carried back to x. 2s is one; -2s is too, or its neighbour where that
-      // rounds to it.
-      const Floats two = hn::Add(scale.scale(), scale.scale());
-      const Floats below_two = hn::BitCast(kFloat, hn::Sub(hn::BitCast(kInt, two), hn::Set(kInt, 1)));
-      const auto rounds_up = hn::Ge(hn::Div(below_two, scale.scale()), hn::Set(kFloat, 0x1.fffffep0f));
-      const Floats minus_two = hn::Neg(hn::IfThenElse(rounds_up, below_two, two));
-      const Floats zero = hn::Mul(scale.scale(), hn::Set(kFloat, -0x1p-24f));
+      const Borders borders(scale.scale());
       const auto code_if = [](hn::Mask<FloatTag> mask, int code, Ints otherwise) HWY_ATTR {
         return hn::IfThenElse(hn::RebindMask(kInt, mask), hn::Set(kInt, code), otherwise);
       };
-      const Ints upper = code_if(hn::Gt(x, two), 1, hn::Zero(kInt));
-      return code_if(hn::Le(x, minus_two), -2, code_if(hn::Lt(x, zero), -1, upper));
+      const Ints upper = code_if(hn::Gt(x, borders.two), 1, hn::Zero(kInt));
+      return code_if(hn::Le(x, borders.minus_two), -2, code_if(hn::Lt(x, borders.zero), -1, upper));
     } else {
       return nearest_int(position(scale.cut_quotient(x, 3)));
     }
@@ -86,8 +96,37 @@ struct Int2Rule {
     static constexpr std::int8_t kLevels[16] = {1, 3, -3, -1};
     to_floats(look_up(kLevels, unpack<2>(codes)), result);
   }
+#if HWY_TARGET <= HWY_AVX3
+  static constexpr char kLowMask = 1;
+  template <class Divisor>
+  static HWY_INLINE void mark(const float* values, const Divisor& scale, MarkedBlock& block) {
+    const Borders borders(scale.scale());
+    for (std::size_t i = 0; i < kUsualBlock; i += kLanes) {
+      prefetch_line(values + i);
+      const Floats x = hn::LoadU(kFloat, values + i);
+      const auto negative = hn::Lt(x, borders.zero);
+      const auto upper = hn::Gt(x, hn::IfThenElse(negative, borders.minus_two, borders.two));
+      block.set(i, upper.raw, negative.raw);
+    }
+  }
+  static HWY_INLINE void pack_marks(const MarkedBlock& block, std::byte* codes) {
+    pack_pairs(block, codes);
+  }
+#endif
 
  private:
+  // Those of position() carried back to x. 2s is one; -2s is too, or its neighbour where that rounds to it.
+  struct Borders {
+    explicit HWY_INLINE Borders(Floats scale) {
+      two = hn::Add(scale, scale);
+      const Floats below_two = hn::BitCast(kFloat, hn::Sub(hn::BitCast(kInt, two), hn::Set(kInt, 1)));
+      const auto rounds_up = hn::Ge(hn::Div(below_two, scale), hn::Set(kFloat, 0x1.fffffep0f));
+      minus_two = hn::Neg(hn::IfThenElse(rounds_up, below_two, two));
+      zero = hn::Mul(scale, hn::Set(kFloat, -0x1p-24f));
+    }
+    Floats two, minus_two, zero;
+  };
+
   static HWY_INLINE Floats position(Floats y) {
     const Floats half = hn::Set(kFloat, 0.5f);
     return hn::Sub(hn::Mul(half, y), half);
@@ -97,6 +136,7 @@ struct Int2Rule {
 struct SignRule {
   static constexpr unsigned kBits = 1;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kFitsScale = true;
 
   template <std::size_t kCount>
   static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
@@ -121,6 +161,8 @@ struct SignRule {
 };
 
 struct TernaryRule {
+  static constexpr bool kFitsScale = true;
+
   template <std::size_t kCount>
   static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
                                 float (&scales)[kCount]) {
@@ -138,6 +180,21 @@ struct TernaryRule {
   static HWY_INLINE Ints stochastic(Floats x, const Divisor& scale, Floats draw) {
     return digit(round_by_draw(scale.cut_quotient(x, 1), draw));
   }
+#if HWY_TARGET <= HWY_AVX3
+  static constexpr char kLowMask = 3;
+  template <class Divisor>
+  static HWY_INLINE void mark(const float* values, const Divisor& scale, MarkedBlock& block) {
+    const Floats half = hn::Mul(scale.scale(), hn::Set(kFloat, 0.5f));
+    for (std::size_t i = 0; i < kUsualBlock; i += kLanes) {
+      prefetch_line(values + i);
+      const Floats x = hn::LoadU(kFloat, values + i);
+      block.set(i, hn::Gt(hn::Abs(x), half).raw, _mm512_movepi32_mask(hn::BitCast(kInt, x).raw));
+    }
+  }
+  static HWY_INLINE void pack_marks(const MarkedBlock& block, std::byte* codes) {
+    pack_digits(block, codes);
+  }
+#endif
 
  private:
   // 0, 1, -1 to 0, 1, 2.
@@ -146,10 +203,27 @@ struct TernaryRule {
   }
 };
 
+void encode_int2_blocks(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes) {
+  with_constants(run, [&](auto rounding, auto block) HWY_ATTR {
+    if constexpr (is_marked<rounding(), block()>()) {
+      encode_settled<MarkedDraft<Int2Rule>, Int2Rule, rounding(), block()>(run, run.block / 4, values, scales,
+                                                                           codes);
+    } else {
+      encode_rounded<Int2Rule, rounding(), block()>(run, values, scales, codes);
+    }
+  });
+}
+
+BlockLoops int2_loops() {
+  BlockLoops loops = loops_of<Int2Rule>();
+  loops.encode = &encode_int2_blocks;
+  return loops;
+}
+
 BlockLoops int_loops(std::uint8_t wire_id) {
   if (wire_id == kInt8Format.wire_id) return loops_of<IntRule<8> >();
   if (wire_id == kInt4Format.wire_id) return loops_of<IntRule<4> >();
-  if (wire_id == kInt2Format.wire_id) return loops_of<Int2Rule>();
+  if (wire_id == kInt2Format.wire_id) return int2_loops();
   if (wire_id == kSignFormat.wire_id) return loops_of<SignRule>();
   if (wire_id == kTernaryFormat.wire_id) return ternary_loops_of<TernaryRule>();
   return {};

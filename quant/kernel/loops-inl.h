@@ -4,11 +4,14 @@
 // struct Rule {
 //   static constexpr unsigned kBits;             // of a code: 1, 2, 4 or 8
 //   static constexpr std::uint8_t kZeroByte;     // what a block of scale 0 is filled with
+//   static constexpr bool kFitsScale;            // to nearest, by least squares: sums of fixed order
 //   static void scales(const float* values, std::size_t n, Rounding rounding, float (&scales)[kCount]);
 //                                                // of kCount consecutive blocks of n values; a template
 //   static Ints nearest(Floats x, const Divisor& scale);     // in [-128, 127]; the low kBits bits count
 //   static Ints stochastic(Floats x, const Divisor& scale, Floats draw);
+//       or   static Ints drawn(Floats x, const Divisor& scale, Unsigneds draw);   // by fixed_draw
 //   static void levels(const std::byte* codes, Floats (&result)[kVectors]);   // of 32 values
+//   struct Cells;                                // optional, enclosed-inl.h
 // };
 #if defined(THINWIRE_KERNEL_LOOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINWIRE_KERNEL_LOOPS_INL_H_
@@ -19,33 +22,13 @@
 
 #include <type_traits>
 
-#include "quant/kernel/group-inl.h"
+#include "quant/kernel/draws-inl.h"
+#include "quant/kernel/enclosed-inl.h"
 #include "quant/kernel/scale-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
 #if HWY_TARGET != HWY_SCALAR
-
-// draw_hash of quant/codec/stochastic.h for consecutive counters.
-HWY_INLINE Unsigneds draw_hashes(std::uint64_t key, Unsigneds counters) {
-  Unsigneds h = hn::Xor(counters, hn::Set(kUnsigned, static_cast<std::uint32_t>(key)));
-  h = hn::Xor(h, hn::ShiftRight<16>(h));
-  h = hn::Mul(h, hn::Set(kUnsigned, 0x7feb352du));
-  h = hn::Xor3(h, hn::ShiftRight<15>(h), hn::Set(kUnsigned, static_cast<std::uint32_t>(key >> 32)));
-  h = hn::Mul(h, hn::Set(kUnsigned, 0x846ca68bu));
-  return hn::Xor(h, hn::ShiftRight<16>(h));
-}
-
-// draw_bits of the 32 values from `first` on, a multiple of 32.
-HWY_INLINE void draw_bits(std::uint64_t key, std::uint64_t first, Unsigneds (&bits)[kVectors]) {
-  const Unsigneds begin = hn::Set(kUnsigned, static_cast<std::uint32_t>(first / 2));
-  for (std::size_t k = 0; k < kVectors / 2; ++k) {
-    const Unsigneds lane = hn::Iota(kUnsigned, static_cast<std::uint32_t>(k * kLanes));
-    const Unsigneds h = draw_hashes(key, hn::Add(begin, lane));
-    bits[k] = hn::And(h, hn::Set(kUnsigned, 0xffffu));
-    bits[k + kVectors / 2] = hn::ShiftRight<16>(h);
-  }
-}
 
 // The nearest integer, ties to even, for |y| < 2^22: adding 1.5 * 2^23 leaves it in the low bits of the sum.
 // Cheaper than a conversion, which Highway guards against values that do not fit.
@@ -83,15 +66,20 @@ class Divisor {
   static constexpr bool kHasReciprocal = kReciprocal;
   static constexpr float kLeast = 0x1p-60f, kEnd = 0x1p60f;
 
-  explicit HWY_INLINE Divisor(float scale) : scale_(hn::Set(kFloat, scale)) {
-    if constexpr (kReciprocal) reciprocal_ = hn::Set(kFloat, 1.0f / scale);
-  }
+  explicit HWY_INLINE Divisor(float scale)
+      : scale_(hn::Set(kFloat, scale)), reciprocal_(hn::Set(kFloat, 1.0f / scale)) {}
   HWY_INLINE Floats scale() const { return scale_; }
 
   // x / scale, cut off at +-top. top * scale must be exact, as it is for levels of few bits.
   HWY_INLINE Floats cut_quotient(Floats x, float top) const {
     const Floats limit = hn::Mul(scale_, hn::Set(kFloat, top));
     return divide(hn::Max(hn::Min(x, limit), hn::Neg(limit)));
+  }
+
+  // x * (1 / scale), two roundings, cut off at +-top.
+  HWY_INLINE Floats cut_product(Floats x, float top) const {
+    const Floats limit = hn::Set(kFloat, top);
+    return hn::Max(hn::Min(hn::Mul(x, reciprocal_), limit), hn::Neg(limit));
   }
 
   // The same in a block whose largest magnitude has given the scale, but that a quotient may be one rounding
@@ -109,7 +97,12 @@ class Divisor {
   }
 
   Floats scale_;
-  Floats reciprocal_ = hn::Zero(kFloat);
+  Floats reciprocal_;
+};
+
+template <class Rule>
+concept HasDrawn = requires(Floats x, const Divisor<false>& scale, Unsigneds draw) {
+  Rule::drawn(x, scale, draw);
 };
 
 // The codes of 32 values; first is the offset in the payload of the first.
@@ -121,9 +114,15 @@ HWY_INLINE CodeBytes encode_group(std::uint64_t key, std::uint64_t first, const 
     for (std::size_t k = 0; k < kVectors; ++k) {
       codes[k] = Rule::nearest(hn::LoadU(kFloat, values + k * kLanes), scale);
     }
+  } else if constexpr (HasDrawn<Rule>) {
+    Unsigneds draws[kVectors];
+    draw_bits<kFixedBits>(key, first, draws);
+    for (std::size_t k = 0; k < kVectors; ++k) {
+      codes[k] = Rule::drawn(hn::LoadU(kFloat, values + k * kLanes), scale, draws[k]);
+    }
   } else {
     Unsigneds bits[kVectors];
-    draw_bits(key, first, bits);
+    draw_bits<16>(key, first, bits);
     for (std::size_t k = 0; k < kVectors; ++k) {
       const Floats draw = hn::ConvertTo(kFloat, hn::BitCast(kInt, bits[k]));
       codes[k] = Rule::stochastic(hn::LoadU(kFloat, values + k * kLanes), scale, draw);
@@ -132,22 +131,20 @@ HWY_INLINE CodeBytes encode_group(std::uint64_t key, std::uint64_t first, const 
   return narrow(codes);
 }
 
-// The block that nearly all runs have; its loops are compiled apart, with known bounds. 0 stands for any
-// other.
-constexpr std::size_t kUsualBlock = 256;
-
+// kBlock: kUsualBlock, or 0 for any other.
 template <std::size_t kBlock>
 HWY_INLINE std::size_t block_of(const BlockRun& run) {
   return kBlock > 0 ? kBlock : run.block;
 }
 
-// encode_block(scale, first value) for every block. Blocks go in fours, and the next four's scales are
-// computed before the codes of these: they depend on nothing here, so that the latency of their sums hides
-// behind the codes, and that of each behind the others'.
+// encode_block(scale, first value) for every block. The next scales are computed before these codes: they
+// depend on nothing here, so that their latency hides behind the codes. Blocks whose scales need sums in a
+// fixed order go in fours, so that the latency of each also hides behind the others'; fours are otherwise
+// slower, as memory then waits while scales are computed.
 template <class Rule, Rounding kRounding, std::size_t kBlock, class EncodeBlock>
 HWY_INLINE void for_each_scaled_block(const BlockRun& run, const float* values, std::byte* scales,
                                       EncodeBlock encode_block) {
-  constexpr std::size_t kTogether = 4;
+  constexpr std::size_t kTogether = Rule::kFitsScale && kRounding == Rounding::kNearest ? 4 : 1;
   const std::size_t block = block_of<kBlock>(run);
   const std::size_t num_values = run.num_values;  // a copy: the bytes written below might be the run's own
   const std::size_t step = kTogether * block;
@@ -182,22 +179,38 @@ HWY_INLINE void encode_scaled(std::size_t block, std::uint64_t key, std::uint64_
   }
 }
 
-// Apart, for it is rare: where the vectors have a fused multiply-add, but the scale is not a usual one.
-template <class Rule, Rounding kRounding, unsigned kBits>
-HWY_NOINLINE void encode_by_division(std::size_t block, std::uint64_t key, std::uint64_t first,
-                                     const float* values, float scale, std::byte* codes) {
-  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, Divisor<false>(scale), codes);
+// Apart, for they are rare.
+template <class Rule, Rounding kRounding, unsigned kBits, class Scale>
+HWY_NOINLINE void encode_rare(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
+                              float scale, std::byte* codes) {
+  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, Scale(scale), codes);
 }
 
-template <class Rule, Rounding kRounding, unsigned kBits>
+// With the fastest divisor that the vectors have and the scale allows.
+using UsualDivisor = Divisor<HWY_NATIVE_FMA != 0>;
+HWY_INLINE bool is_usual(float scale) {
+  return !UsualDivisor::kHasReciprocal || (scale >= UsualDivisor::kLeast && scale < UsualDivisor::kEnd);
+}
+
+template <class Rule, Rounding kRounding, unsigned kBits, std::size_t kBlock>
 HWY_INLINE void encode_block_codes(std::size_t block, std::uint64_t key, std::uint64_t first,
                                    const float* values, float scale, std::byte* codes) {
-  using Usual = Divisor<HWY_NATIVE_FMA != 0>;
-  if (!Usual::kHasReciprocal || (scale >= Usual::kLeast && scale < Usual::kEnd)) {
-    encode_scaled<Rule, kRounding, kBits>(block, key, first, values, Usual(scale), codes);
-  } else {
-    encode_by_division<Rule, kRounding, kBits>(block, key, first, values, scale, codes);
+  if (!is_usual(scale)) {
+    encode_rare<Rule, kRounding, kBits, Divisor<false>>(block, key, first, values, scale, codes);
+    return;
   }
+#if HWY_TARGET <= HWY_AVX3_DL
+  if constexpr (kBlock == kUsualBlock && kRounding == Rounding::kNearest && HasCells<Rule>) {
+    if (!encode_enclosed<Rule>(values, scale, codes))
+      encode_rare<Rule, kRounding, kBits, UsualDivisor>(block, key, first, values, scale, codes);
+    return;
+  }
+  if constexpr (kBlock == kUsualBlock && kRounding == Rounding::kStochastic && HasDrawn<Rule>) {
+    encode_drawn<Rule>(values, scale, key, first, codes);
+    return;
+  }
+#endif
+  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, UsualDivisor(scale), codes);
 }
 
 template <class Rule, Rounding kRounding, std::size_t kBlock>
@@ -211,8 +224,8 @@ HWY_INLINE void encode_rounded(const BlockRun& run, const float* values, std::by
       run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
         std::byte* out = writer.chunk();
         if (scale > 0) {
-          encode_block_codes<Rule, kRounding, Rule::kBits>(block, key, first + begin, values + begin, scale,
-                                                           out);
+          encode_block_codes<Rule, kRounding, Rule::kBits, kBlock>(block, key, first + begin, values + begin,
+                                                                   scale, out);
         } else {
           std::memset(out, Rule::kZeroByte, code_bytes);
         }
@@ -251,19 +264,29 @@ HWY_INLINE void emit(const Floats (&levels)[kVectors], Floats scale, float* valu
   }
 }
 
-template <class Rule, bool kAdd>
-void decode_blocks(const BlockRun& run, const std::byte* scales, const std::byte* codes, float* values) {
-  for (std::size_t begin = 0; begin < run.num_values; begin += run.block) {
+template <class Rule, bool kAdd, std::size_t kBlock>
+HWY_INLINE void decode_run(const BlockRun& run, const std::byte* scales, const std::byte* codes,
+                           float* values) {
+  const std::size_t block = block_of<kBlock>(run);
+  const std::size_t num_values = run.num_values;
+  for (std::size_t begin = 0; begin < num_values; begin += block) {
     float scale;
     std::memcpy(&scale, scales, sizeof scale);
     scales += sizeof scale;
-    for (std::size_t i = begin; i < begin + run.block; i += kVectorGroup) {
+    for (std::size_t i = begin; i < begin + block; i += kVectorGroup) {
+      if constexpr (kAdd) prefetch_sums(values + i);
       Floats levels[kVectors];
       Rule::levels(codes, levels);
       emit<kAdd>(levels, hn::Set(kFloat, scale), values + i);
       codes += 4 * Rule::kBits;
     }
   }
+}
+
+template <class Rule, bool kAdd>
+void decode_blocks(const BlockRun& run, const std::byte* scales, const std::byte* codes, float* values) {
+  run.block == kUsualBlock ? decode_run<Rule, kAdd, kUsualBlock>(run, scales, codes, values)
+                           : decode_run<Rule, kAdd, 0>(run, scales, codes, values);
 }
 
 template <class Rule>

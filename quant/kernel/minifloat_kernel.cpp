@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "quant/kernel/minifloat_kernel.cpp"
 #include "hwy/foreach_target.h"
 // Highway asks for the headers below after foreach_target.h.
+#include <array>
 #include <bit>
 
 #include "quant/codec/minifloat_codec.h"
@@ -19,14 +20,74 @@ BlockLoops minifloat_loops(std::uint8_t) {
 
 #else
 
+// For the formats of four bits: their borders are multiples of a quarter (e2m1) or a half (e3m0) of the
+// scale.
+template <unsigned kExponentBits, unsigned kMantissaBits>
+struct MinifloatCells {};
+
+#if HWY_TARGET <= HWY_AVX3_DL
+
+// The code of what lies in cell number c, which is [c, c + 1) / units. magnitudes: of the codes 0 to 7.
+constexpr std::uint8_t code_of_cell(const float (&magnitudes)[8], float units, int c) {
+  const float y = (static_cast<float>(c) + 0.5f) / units;
+  const float a = y < 0 ? -y : y;
+  unsigned code = 0;
+  while (code < 7 && a > 0.5f * (magnitudes[code] + magnitudes[code + 1])) ++code;
+  return static_cast<std::uint8_t>(y < 0 && code > 0 ? code + 8 : code);
+}
+
+// By the lowest bits of the cell's number, which is signed.
+template <std::size_t kCount>
+constexpr std::array<std::uint8_t, kCount> codes_of_cells(const float (&magnitudes)[8], float units) {
+  std::array<std::uint8_t, kCount> codes{};
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const int c = static_cast<int>(i) - (i < kCount / 2 ? 0 : static_cast<int>(kCount));
+    codes[i] = code_of_cell(magnitudes, units, c);
+  }
+  return codes;
+}
+
+template <>
+struct MinifloatCells<2, 1> {
+  struct Cells {
+    static constexpr float kUnits = 4;
+    static constexpr int kRounding = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+    static constexpr float kCutAt = 0;
+    static HWY_INLINE __m512i codes(__m512i cells) {
+      alignas(64) static constexpr auto kCodes = codes_of_cells<64>({0, 0.5, 1, 1.5, 2, 3, 4, 6}, kUnits);
+      return _mm512_permutexvar_epi8(cells, _mm512_load_si512(kCodes.data()));
+    }
+  };
+};
+
+template <>
+struct MinifloatCells<3, 0> {
+  struct Cells {
+    static constexpr float kUnits = 2;
+    static constexpr int kRounding = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+    // The largest magnitude is 64 scales, a border of cells that borders no codes; and 128 is no signed byte.
+    static constexpr float kCutAt = 60.25f;
+    static HWY_INLINE __m512i codes(__m512i cells) {
+      alignas(64) static constexpr auto kCodes = codes_of_cells<256>({0, 1, 2, 4, 8, 16, 32, 64}, kUnits);
+      const auto part = [](std::size_t i) HWY_ATTR { return _mm512_load_si512(kCodes.data() + 64 * i); };
+      const __m512i positive = _mm512_permutex2var_epi8(part(0), cells, part(1));
+      const __m512i negative = _mm512_permutex2var_epi8(part(2), cells, part(3));
+      return _mm512_mask_blend_epi8(_mm512_movepi8_mask(cells), positive, negative);
+    }
+  };
+};
+
+#endif
+
 // A magnitude a in [2^E, 2^(E+1)), or below 2^(1-bias) with E = 1 - bias, lies between multiples of the step
 // 2^(E-M): a / step = q, and the code of the multiple i is i + ((E - (1 - bias)) << M), as a carry of i into
 // the next binade is a carry of the code.
 template <unsigned kExponentBits, unsigned kMantissaBits, int kBias, unsigned kMaxCode>
-struct MinifloatRule {
+struct MinifloatRule : MinifloatCells<kExponentBits, kMantissaBits> {
   static constexpr unsigned kMagnitudeBits = kExponentBits + kMantissaBits;
   static constexpr unsigned kBits = kMagnitudeBits + 1;
   static constexpr std::uint8_t kZeroByte = 0;
+  static constexpr bool kFitsScale = false;
   static constexpr int kLeastExponent = 1 - kBias;
   static constexpr std::uint32_t kLeastExponentBits = static_cast<std::uint32_t>(127 + kLeastExponent) << 23;
   static constexpr float kTop =
@@ -57,6 +118,11 @@ struct MinifloatRule {
 
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
     if constexpr (kBits == 4) {
+#if HWY_TARGET <= HWY_AVX3
+      static constexpr float kE2m1[16] = {0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6};
+      static constexpr float kE3m0[16] = {0, 1, 2, 4, 8, 16, 32, 64, 0, -1, -2, -4, -8, -16, -32, -64};
+      look_up_halves(kMantissaBits == 0 ? kE3m0 : kE2m1, codes, result);
+#else
       // In units of the least magnitude, so that bytes hold them.
       static constexpr std::int8_t kE2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
       static constexpr std::int8_t kE3m0[16] = {0, 1, 2, 4, 8, 16, 32, 64, 0, -1, -2, -4, -8, -16, -32, -64};
@@ -64,6 +130,7 @@ struct MinifloatRule {
       if constexpr (kMantissaBits == 1) {
         for (Floats& level : result) level = hn::Mul(level, hn::Set(kFloat, 0.5f));
       }
+#endif
     } else {
       const hn::Rebind<std::uint8_t, FloatTag> d;
       for (std::size_t k = 0; k < kVectors; ++k) {

@@ -87,6 +87,7 @@ constexpr BinTables bin_tables(const std::array<float, 15>& borders) {
 struct Nf4Rule {
   static constexpr unsigned kBits = 4;
   static constexpr std::uint8_t kZeroByte = 0x77;
+  static constexpr bool kFitsScale = false;
 
   template <std::size_t kCount>
   static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
@@ -107,6 +108,9 @@ struct Nf4Rule {
     return hn::Add(code, hn::IfThenElseZero(hn::RebindMask(kInt, up), hn::Set(kInt, 1)));
   }
   static HWY_INLINE void levels(const std::byte* codes, Floats (&result)[kVectors]) {
+#if HWY_TARGET <= HWY_AVX3
+    look_up_halves(kNf4Levels.data(), codes, result);
+#else
     const GroupBytes bytes = unpack<4>(codes);
     alignas(16) std::uint8_t memory[kVectorGroup];
     hn::Store(bytes.low, kByte, memory);
@@ -115,13 +119,14 @@ struct Nf4Rule {
     for (std::size_t k = 0; k < kVectors; ++k) {
       result[k] = entries(kNf4Levels.data(), hn::PromoteTo(kInt, hn::LoadU(d, memory + k * kLanes)));
     }
+#endif
   }
 
  private:
   // How many of the ascending borders lie strictly below y.
   template <const std::array<float, 15>& kBorders>
   static HWY_INLINE Ints count_below(Floats y) {
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
     static constexpr BinTables kTables = bin_tables(kBorders);
     static_assert(kTables.is_safe);
     const Floats position = hn::MulAdd(y, hn::Set(kFloat, kBinsPerUnit), hn::Set(kFloat, kBinOfZero));
@@ -163,7 +168,7 @@ struct Nf4Rule {
     const Floats low = hn::TableLookupLanes(hn::LoadU(kFloat, table), indices);
     const Floats high = hn::TableLookupLanes(hn::LoadU(kFloat, table + kLanes), indices);
     return hn::IfThenElse(hn::RebindMask(kFloat, hn::Gt(index, hn::Set(kInt, 7))), high, low);
-#elif HWY_TARGET == HWY_AVX3
+#elif HWY_TARGET <= HWY_AVX3
     return hn::TableLookupLanes(hn::LoadU(kFloat, table), hn::IndicesFromVec(kFloat, index));
 #else
     return hn::GatherIndex(kFloat, table, index);

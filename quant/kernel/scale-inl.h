@@ -13,13 +13,22 @@ HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
 #if HWY_TARGET != HWY_SCALAR
 
+// max(a, |x|), a >= 0
+HWY_INLINE Floats larger_magnitude(Floats a, Floats x) {
+#if HWY_TARGET <= HWY_AVX3
+  return Floats{_mm512_range_ps(a.raw, x.raw, 0xb)};  // the greater magnitude, without sign
+#else
+  return hn::Max(a, hn::Abs(x));
+#endif
+}
+
 // n: a positive multiple of 32, as in all functions here.
 HWY_INLINE float largest_magnitude(const float* values, std::size_t n) {
   Floats largest[kVectors];
   for (std::size_t k = 0; k < kVectors; ++k) largest[k] = hn::Abs(hn::LoadU(kFloat, values + k * kLanes));
   for (std::size_t i = kVectorGroup; i < n; i += kVectorGroup) {
     for (std::size_t k = 0; k < kVectors; ++k) {
-      largest[k] = hn::Max(largest[k], hn::Abs(hn::LoadU(kFloat, values + i + k * kLanes)));
+      largest[k] = larger_magnitude(largest[k], hn::LoadU(kFloat, values + i + k * kLanes));
     }
   }
   for (std::size_t k = 1; k < kVectors; ++k) largest[0] = hn::Max(largest[0], largest[k]);
@@ -63,6 +72,25 @@ HWY_INLINE void range_scales(const float* values, std::size_t n, float (&scales)
   for (std::size_t j = 0; j < kCount; ++j) scales[j] = scale_of(largest_magnitude(values + j * n, n));
 }
 
+// sum + weight * a, two roundings; the weight is levels.high where is_high, else levels.low.
+HWY_INLINE Floats add_weighted(Floats sum, Floats a, hn::Mask<FloatTag> is_high, const TwoLevels& levels) {
+  if (levels.low == 0 && levels.high == 1) {
+#if HWY_TARGET <= HWY_AVX3
+    return Floats{_mm512_mask_add_ps(sum.raw, is_high.raw, sum.raw, a.raw)};
+#else
+    return hn::Add(sum, hn::IfThenElseZero(is_high, a));
+#endif
+  }
+#if HWY_TARGET <= HWY_AVX3
+  if (levels.low == 1) {
+    const Floats high = hn::Set(kFloat, levels.high);
+    return hn::Add(sum, Floats{_mm512_mask_mul_ps(a.raw, is_high.raw, a.raw, high.raw)});
+  }
+#endif
+  const Floats weight = hn::IfThenElse(is_high, hn::Set(kFloat, levels.high), hn::Set(kFloat, levels.low));
+  return hn::Add(sum, hn::Mul(weight, a));
+}
+
 template <bool kLimited>
 HWY_INLINE Floats magnitude(const float* value) {
   const Floats a = hn::Abs(hn::LoadU(kFloat, value));
@@ -104,11 +132,7 @@ HWY_INLINE void sum_blocks(const float* values, std::size_t n, const TwoLevels& 
       for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
         const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
         const auto is_high = hn::Gt(a, split[j]);
-        const Floats weight =
-            hn::IfThenElse(is_high, hn::Set(kFloat, levels.high), hn::Set(kFloat, levels.low));
-        const Floats term =
-            levels.low == 0 && levels.high == 1 ? hn::IfThenElseZero(is_high, a) : hn::Mul(weight, a);
-        weighted[j].lanes[k] = hn::Add(weighted[j].lanes[k], term);
+        weighted[j].lanes[k] = add_weighted(weighted[j].lanes[k], a, is_high, levels);
         sums[j].num_high += hn::CountTrue(kFloat, is_high);
       }
     }

@@ -16,13 +16,32 @@ namespace thinwire::quant::HWY_NAMESPACE {
 
 constexpr std::size_t kCacheLine = 64;
 
-// Asks for the group that lies 12 KiB after this one, past the blocks whose scales are computed ahead. Called
-// with the codes, which take most of the time, so that memory is never idle; the processor's own prefetch
-// stops at the borders of pages. Past the end of the values it does nothing.
+// Asks for the cache line that lies 16 KiB after this one, past the blocks whose scales are computed ahead.
+// Called with the codes, which take most of the time, so that memory is never idle; the processor's own
+// prefetch stops at the borders of pages. Into the second cache: the first has few lines that it can wait
+// for, and the codes that go to memory need some. Past the end of the values it does nothing.
+HWY_INLINE void prefetch_line(const float* values) {
+  constexpr std::size_t kAhead = 4096;
+  __builtin_prefetch(values + kAhead, 0, 2);
+}
+
 HWY_INLINE void prefetch_group(const float* values) {
-  constexpr std::size_t kAhead = 3072;
-  for (std::size_t i = 0; i < kVectorGroup; i += kCacheLine / sizeof(float))
-    hwy::Prefetch(values + kAhead + i);
+  for (std::size_t i = 0; i < kVectorGroup; i += kCacheLine / sizeof(float)) prefetch_line(values + i);
+}
+
+// Asks for the group that lies 4 KiB after this one in order to change it: memory then need not be asked
+// twice for a line, first to read it and then to own it. The codes beside the sums are few and need no such
+// help.
+HWY_INLINE void prefetch_sums(float* sums) {
+  constexpr std::size_t kAhead = 1024;
+  for (std::size_t i = 0; i < kVectorGroup; i += kCacheLine / sizeof(float)) {
+    float* line = sums + kAhead + i;
+#if HWY_ARCH_X86
+    asm volatile("prefetchw %0" : : "m"(*line));  // the builtin becomes a prefetch for reading
+#else
+    __builtin_prefetch(line, 1, 3);
+#endif
+  }
 }
 
 // Writes a sequence of chunks. A large one goes to memory in whole cache lines by non-temporal stores, which

@@ -17,8 +17,11 @@ struct NamedTarget {
 
 // From the slowest to the fastest; a processor has either the x86 ones or NEON.
 constexpr std::array kTargets = {
-    NamedTarget{Target::kScalar, "scalar"}, NamedTarget{Target::kSse4, "sse4"},
-    NamedTarget{Target::kAvx2, "avx2"},     NamedTarget{Target::kAvx512, "avx512"},
+    NamedTarget{Target::kScalar, "scalar"},
+    NamedTarget{Target::kSse4, "sse4"},
+    NamedTarget{Target::kAvx2, "avx2"},
+    NamedTarget{Target::kAvx512, "avx512"},
+    NamedTarget{Target::kAvx512Vbmi, "avx512_vbmi"},
     NamedTarget{Target::kNeon, "neon"},
 };
 

@@ -1,8 +1,8 @@
 // Which instruction set the kernels of quant/kernel run on. All give the same bits; targets differ in speed
 // only.
 //
-// The environment variable THINWIRE_SIMD (scalar, sse4, avx2, avx512, neon) forces one for the process: tests
-// and benches. It is read once, at the first use.
+// The environment variable THINWIRE_SIMD (scalar, sse4, avx2, avx512, avx512_vbmi, neon) forces one for the
+// process: tests and benches. It is read once, at the first use.
 //
 //   ForcedTarget guard(Target::kAvx2);          // this thread, until the guard dies
 //   auto codec = make_codec({.name = "int4"});  // keeps AVX2 for its life, whichever thread uses it
@@ -13,7 +13,8 @@
 
 namespace thinwire::quant {
 
-enum class Target { kScalar, kSse4, kAvx2, kAvx512, kNeon };
+// kAvx512Vbmi: what Ice Lake and Zen 4 added to AVX-512, of which the byte permutations matter here.
+enum class Target { kScalar, kSse4, kAvx2, kAvx512, kAvx512Vbmi, kNeon };
 
 // The targets that this build holds kernels for, scalar (the reference) first.
 std::vector<Target> compiled_targets();

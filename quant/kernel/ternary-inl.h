@@ -11,7 +11,7 @@
 #include <algorithm>
 
 #include "quant/codec/packing.h"
-#include "quant/kernel/loops-inl.h"
+#include "quant/kernel/settled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
@@ -81,45 +81,36 @@ HWY_INLINE void unpack_planes(const std::byte* codes, std::size_t planes, Ternar
   }
 }
 
-// Packing a block's digits, or reading them, crosses the vectors in which they were written, and a load that
-// crosses recent stores waits. So each loop works on one block while the digits of the one before it settle.
-
+// The digits as bytes, the form that every target and block has.
 template <class Rule, Rounding kRounding, std::size_t kBlock>
-HWY_INLINE void encode_ternary_rounded(const BlockRun& run, const float* values, std::byte* scales,
-                                       std::byte* codes) {
-  const std::size_t block = block_of<kBlock>(run);
-  const std::size_t planes = TernaryPacking::bytes(block);
-  const std::uint64_t key = run.key, first = run.first;
-  TernaryBlock blocks[2] = {};
-  std::size_t current = 0;
-  CodeWriter writer(codes, run.num_values / block * planes);
-  const auto write = [&](const TernaryBlock& settled) HWY_ATTR {
-    pack_planes(settled, planes, writer.chunk());
-    writer.end_chunk(planes);
-  };
-  for_each_scaled_block<Rule, kRounding, kBlock>(
-      run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
-        std::uint8_t* digits = blocks[current].digits;
-        if (scale > 0) {
-          encode_block_codes<Rule, kRounding, 8>(block, key, first + begin, values + begin, scale,
-                                                 reinterpret_cast<std::byte*>(digits));
-        } else {
-          std::memset(digits, 0, block);
-        }
-        current = 1 - current;
-        if (begin > 0) write(blocks[current]);
-      });
-  write(blocks[1 - current]);
-  writer.finish();
-}
+struct TernaryDraft {
+  TernaryBlock digits = {};
+
+  HWY_INLINE void clear(std::size_t block) { std::memset(digits.digits, 0, block); }
+  HWY_INLINE void fill(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
+                       float scale) {
+    encode_block_codes<Rule, kRounding, 8, kBlock>(block, key, first, values, scale,
+                                                   reinterpret_cast<std::byte*>(digits.digits));
+  }
+  HWY_INLINE void pack(std::size_t block, std::byte* codes) const {
+    pack_planes(digits, TernaryPacking::bytes(block), codes);
+  }
+};
 
 template <class Rule>
 void encode_ternary_blocks(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes) {
+  const std::size_t code_bytes = TernaryPacking::bytes(run.block);
   with_constants(run, [&](auto rounding, auto block) HWY_ATTR {
-    encode_ternary_rounded<Rule, rounding(), block()>(run, values, scales, codes);
+    if constexpr (is_marked<rounding(), block()>()) {
+      encode_settled<MarkedDraft<Rule>, Rule, rounding(), block()>(run, code_bytes, values, scales, codes);
+    } else {
+      encode_settled<TernaryDraft<Rule, rounding(), block()>, Rule, rounding(), block()>(
+          run, code_bytes, values, scales, codes);
+    }
   });
 }
 
+// As in settled-inl.h, each block is read while the digits of the next settle.
 template <bool kAdd>
 void decode_ternary_blocks(const BlockRun& run, const std::byte* scales, const std::byte* codes,
                            float* values) {

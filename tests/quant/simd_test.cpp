@@ -222,7 +222,7 @@ TEST(Targets, RefuseUnknownAndUnsupportedNames) {
   EXPECT_THAT([] { parse_target("avx9"); },
               ::testing::ThrowsMessage<std::invalid_argument>(::testing::HasSubstr(
                   "SIMD target 'avx9' is unknown or not supported by this processor; it has: scalar")));
-  for (const Target target : {Target::kSse4, Target::kAvx512, Target::kNeon}) {
+  for (const Target target : {Target::kSse4, Target::kAvx512, Target::kAvx512Vbmi, Target::kNeon}) {
     if (is_supported(target)) continue;
     EXPECT_THROW(parse_target(target_name(target)), std::invalid_argument);
     EXPECT_THROW(ForcedTarget{target}, std::invalid_argument);

@@ -1,0 +1,86 @@
+// Encoding in two steps: a draft of the block, then its codes. Packing crosses the vectors in which the draft
+// was written, and a load that crosses recent stores waits. So each loop drafts one block while the draft of
+// the one before it settles.
+//
+// struct Draft {
+//   void clear(std::size_t block);                      // of scale 0
+//   void fill(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values, float scale);
+//   void pack(std::size_t block, std::byte* codes) const;
+// };
+#if defined(THINWIRE_KERNEL_SETTLED_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef THINWIRE_KERNEL_SETTLED_INL_H_
+#undef THINWIRE_KERNEL_SETTLED_INL_H_
+#else
+#define THINWIRE_KERNEL_SETTLED_INL_H_
+#endif
+
+#include "quant/kernel/loops-inl.h"
+#include "quant/kernel/planes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace thinwire::quant::HWY_NAMESPACE {
+#if HWY_TARGET != HWY_SCALAR
+
+template <class Draft, class Rule, Rounding kRounding, std::size_t kBlock>
+HWY_INLINE void encode_settled(const BlockRun& run, std::size_t code_bytes, const float* values,
+                               std::byte* scales, std::byte* codes) {
+  const std::size_t block = block_of<kBlock>(run);
+  const std::uint64_t key = run.key, first = run.first;
+  Draft drafts[2];
+  std::size_t current = 0;
+  CodeWriter writer(codes, run.num_values / block * code_bytes);
+  const auto write = [&](const Draft& settled) HWY_ATTR {
+    settled.pack(block, writer.chunk());
+    writer.end_chunk(code_bytes);
+  };
+  for_each_scaled_block<Rule, kRounding, kBlock>(
+      run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
+        if (scale > 0) {
+          drafts[current].fill(block, key, first + begin, values + begin, scale);
+        } else {
+          drafts[current].clear(block);
+        }
+        current = 1 - current;
+        if (begin > 0) write(drafts[current]);
+      });
+  write(drafts[1 - current]);
+  writer.finish();
+}
+
+// Whether a rule that can mark its codes (planes-inl.h) does so.
+template <Rounding kRounding, std::size_t kBlock>
+constexpr bool is_marked() {
+  return HWY_TARGET <= HWY_AVX3 && kRounding == Rounding::kNearest && kBlock == kUsualBlock;
+}
+
+#if HWY_TARGET <= HWY_AVX3
+
+template <class Rule>
+struct MarkedDraft {
+  MarkedBlock marks;
+
+  HWY_INLINE void clear(std::size_t) { marks.clear(); }
+  HWY_INLINE void fill(std::size_t, std::uint64_t, std::uint64_t, const float* values, float scale) {
+    if (is_usual(scale)) {
+      Rule::mark(values, UsualDivisor(scale), marks);
+    } else {
+      std::byte codes[kUsualBlock];
+      encode_rare<Rule, Rounding::kNearest, 8, Divisor<false>>(kUsualBlock, 0, 0, values, scale, codes);
+      mark_bytes<Rule::kLowMask>(codes, marks);
+    }
+  }
+  HWY_INLINE void pack(std::size_t, std::byte* codes) const { Rule::pack_marks(marks, codes); }
+};
+
+#else
+
+template <class Rule>
+struct MarkedDraft;
+
+#endif
+
+#endif  // HWY_TARGET != HWY_SCALAR
+}  // namespace thinwire::quant::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // THINWIRE_KERNEL_SETTLED_INL_H_
