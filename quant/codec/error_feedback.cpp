@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "quant/codec/outer_pass.h"
+
 namespace thinwire::quant {
 
 ErrorFeedback::ErrorFeedback(const Codec& codec, std::size_t num_values, float decay)
@@ -12,11 +14,21 @@ ErrorFeedback::ErrorFeedback(const Codec& codec, std::size_t num_values, float d
   }
 }
 
+void ErrorFeedback::check_size(std::size_t num_values) const {
+  if (num_values == residual_.size()) return;
+  throw std::invalid_argument("error feedback: made for " + std::to_string(residual_.size()) +
+                              " values, got " + std::to_string(num_values));
+}
+
+std::size_t ErrorFeedback::encode_delta(std::span<const float> agreed, std::span<const float> local,
+                                        std::uint64_t key, std::span<std::byte> code, Threads* threads) {
+  check_size(agreed.size());
+  const DeltaSource source = {.agreed = agreed, .local = local, .residual = residual_, .decay = decay_};
+  return quant::encode_delta(codec_, source, key, code, threads);
+}
+
 void ErrorFeedback::encode(std::span<float> delta, std::uint64_t key, std::span<std::byte> code) {
-  if (delta.size() != residual_.size()) {
-    throw std::invalid_argument("error feedback: made for " + std::to_string(residual_.size()) +
-                                " values, got " + std::to_string(delta.size()));
-  }
+  check_size(delta.size());
   for (std::size_t i = 0; i < delta.size(); ++i) delta[i] += decay_ * residual_[i];
   codec_.encode(delta, key, code);
   codec_.decode(code, residual_);

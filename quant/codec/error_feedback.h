@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "quant/codec/codec.h"
+#include "quant/codec/threads.h"
 
 namespace thinwire::quant {
 
@@ -32,11 +33,20 @@ class ErrorFeedback {
   // code: encoded_bytes(num_values), as Codec::encode.
   void encode(std::span<float> delta, std::uint64_t key, std::span<std::byte> code);
 
+  // outer_delta and encode in one sweep (quant/codec/outer_pass.h), with the same bits: encodes agreed -
+  // local. Returns the index of the first NaN, or num_values; with a NaN, the object and the code are
+  // unusable.
+  [[nodiscard]] std::size_t encode_delta(std::span<const float> agreed, std::span<const float> local,
+                                         std::uint64_t key, std::span<std::byte> code,
+                                         Threads* threads = nullptr);
+
   // The state: a checkpoint reads it and a resumed run writes it back.
   std::span<float> residual() { return residual_; }
   std::span<const float> residual() const { return residual_; }
 
  private:
+  void check_size(std::size_t num_values) const;
+
   const Codec& codec_;
   float decay_;
   std::vector<float> residual_;

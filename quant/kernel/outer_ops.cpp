@@ -9,21 +9,11 @@
 #include "hwy/highway.h"
 #include "quant/kernel/dispatch.h"
 #include "quant/kernel/outer_ops.h"
+#include "quant/kernel/sweep-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// step(tag, i) handles the values from i on, as many as the tag has lanes; the last ones go one by one, by
-// the same step and so the same roundings.
-template <class Step>
-HWY_INLINE void sweep(std::size_t n, Step step) {
-  const hn::ScalableTag<float> d;
-  const hn::CappedTag<float, 1> one;
-  std::size_t i = 0;
-  for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) step(d, i);
-  for (; i < n; ++i) step(one, i);
-}
 
 void subtract(const float* a, const float* b, float* out, std::size_t n) {
   sweep(n, [=](auto d, std::size_t i)
