@@ -40,7 +40,7 @@ demo: build      ## four workers on a slow link, killed half way and resumed
 bench: build     ## our figures beside those of peers and of the machine
 	cmake/peers.sh
 	$(BUILD)/thinwire bench train --peers --python build/venv/bin/python
-	$(BUILD)/thinwire bench codec
+	$(BUILD)/thinwire bench codec --threads 1,2 --peers --python build/venv/bin/python
 
 lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
 	git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror

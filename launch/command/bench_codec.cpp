@@ -1,53 +1,66 @@
-// How fast the codecs are, beside what the machine's memory allows, measured in the same run.
+// How fast the codecs and the fused outer passes are, beside what the machine's memory allows and beside
+// other quantisers, measured in the same run.
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "launch/bench/repetitions.h"
 #include "launch/command/command.h"
-#include "quant/codec/codec.h"
+#include "launch/command/peers/codec_peers.h"
+#include "launch/launcher/child_process.h"
+#include "quant/codec/outer_pass.h"
 
 namespace thinwire::launch {
 namespace {
 
 using nlohmann::json;
 
-// The physical limits, as bytes of float32 passed a second.
-enum class Limit { kRead, kCopy };
+// What memory allows: read and copy count the bytes of float32 passed, the triad all bytes that it moves.
+enum class Limit { kRead, kCopy, kTriad };
+
+constexpr std::size_t kPayloads = 4;
 
 struct Buffers {
-  std::vector<float> values, sum;
-  std::vector<std::byte> code;
+  std::vector<float> values, sum, agreed, momentum, residual;
+  std::vector<std::byte> payloads[kPayloads];
 };
 
 // A contender: what it is, and what it cannot be faster than.
 struct Case {
   std::string codec, op, rounding;
   Limit limit = Limit::kRead;
+  double bytes = 0;  // that count: of float32 passed, or all moved
   std::function<void()> body;
+  std::function<void()> prepare = {};  // before the clock starts
 };
 
 // n values as outer gradients are: normal, small.
 Buffers make_buffers(std::size_t n) {
   Buffers buffers;
   buffers.values.resize(n);
-  buffers.sum.resize(n);
-  buffers.code.resize(n * sizeof(float) + 64);
   std::mt19937 generator(1);
   std::normal_distribution<float> normal(0, 1e-3f);
   for (float& value : buffers.values) value = normal(generator);
+  buffers.sum = buffers.agreed = buffers.values;
+  buffers.momentum.resize(n);
+  buffers.residual.resize(n);
+  for (auto& payload : buffers.payloads) payload.resize(n * sizeof(float) + 64);
   return buffers;
 }
 
+constexpr std::size_t kAhead = 3072, kLine = 16;
+
 // Many sums in flight, so that additions do not wait for each other, and every line asked for ahead, as the
 // kernels do: what they are measured by is what memory can give, not what a plain loop gets.
-float read_all(const std::vector<float>& values) {
-  constexpr std::size_t kAhead = 3072, kLine = 16;
+float read_all(std::span<const float> values) {
   float sums[64] = {};
   std::size_t i = 0;
   for (; i + 64 <= values.size(); i += 64) {
@@ -58,98 +71,249 @@ float read_all(const std::vector<float>& values) {
   return std::accumulate(std::begin(sums), std::end(sums), 0.0f);
 }
 
-std::vector<Case> limit_cases(Buffers& buffers) {
-  return {{"memory", "read", "", Limit::kRead,
-           [&buffers] {
-             volatile float sink = read_all(buffers.values);
-             (void)sink;
-           }},
-          {"memory", "copy", "", Limit::kCopy, [&buffers] {
-             std::memcpy(buffers.sum.data(), buffers.values.data(), buffers.values.size() * sizeof(float));
-           }}};
+// a = b + factor * a in place. The factor keeps the numbers where they are.
+void triad(std::span<const float> b, std::span<float> a) {
+  std::size_t i = 0;
+  for (; i + kLine <= a.size(); i += kLine) {
+    __builtin_prefetch(b.data() + i + kAhead);
+    __builtin_prefetch(a.data() + i + kAhead, 1);
+    for (std::size_t k = 0; k < kLine; ++k) a[i + k] = b[i + k] + 0.5f * a[i + k];
+  }
+  for (; i < a.size(); ++i) a[i] = b[i] + 0.5f * a[i];
 }
 
-void add_cases(std::vector<Case>& cases, Buffers& buffers, const std::shared_ptr<const quant::Codec>& codec) {
+// In the order of Limit.
+std::vector<Case> limit_cases(Buffers& buffers, quant::Threads& threads) {
+  const std::size_t n = buffers.values.size();
+  const double bytes = static_cast<double>(n * sizeof(float));
+  const auto in_ranges = [&threads, n](auto call) {
+    return [&threads, n, call] { threads.for_ranges(n, kLine, call); };
+  };
+  return {
+      {"memory", "read", "", Limit::kRead, bytes, in_ranges([&buffers](std::size_t first, std::size_t count) {
+         volatile float sink = read_all(std::span(buffers.values).subspan(first, count));
+         (void)sink;
+       })},
+      {"memory", "copy", "", Limit::kCopy, bytes, in_ranges([&buffers](std::size_t first, std::size_t count) {
+         std::memcpy(buffers.sum.data() + first, buffers.values.data() + first, count * sizeof(float));
+       })},
+      {"memory", "triad", "", Limit::kTriad, 3 * bytes,
+       in_ranges([&buffers](std::size_t first, std::size_t count) {
+         triad(std::span(buffers.values).subspan(first, count), std::span(buffers.sum).subspan(first, count));
+       })}};
+}
+
+void add_cases(std::vector<Case>& cases, Buffers& buffers, quant::Threads& threads,
+               const std::shared_ptr<const quant::Codec>& codec) {
   const bool nearest = codec->rounding() == quant::Rounding::kNearest;
   const std::string rounding = nearest ? "nearest" : "stochastic";
-  const std::span code(buffers.code.data(), codec->encoded_bytes(buffers.values.size()));
-  const auto add = [&](const char* op, Limit limit, std::function<void()> body) {
-    cases.push_back({std::string(codec->name()), op, rounding, limit, std::move(body)});
+  const std::size_t n = buffers.values.size(), code_bytes = codec->encoded_bytes(n);
+  const std::span code(buffers.payloads[0].data(), code_bytes);
+  const auto add = [&](const char* op, Limit limit, double bytes, std::function<void()> body,
+                       std::function<void()> prepare = {}) {
+    cases.push_back(
+        {std::string(codec->name()), op, rounding, limit, bytes, std::move(body), std::move(prepare)});
   };
-  add("encode", Limit::kRead, [&buffers, codec, code] { codec->encode(buffers.values, 1, code); });
-  if (!nearest) return;  // decoding knows no rounding
-  // They stand right after the encode of the same codec, whose bytes they read.
-  add("decode", Limit::kCopy, [&buffers, codec, code] { codec->decode(code, buffers.sum); });
-  add("decode_add", Limit::kCopy, [&buffers, codec, code] { codec->decode_add(code, buffers.sum); });
+  const double floats = static_cast<double>(n * sizeof(float)), codes = static_cast<double>(code_bytes);
+  add("encode", Limit::kRead, floats,
+      [&buffers, &threads, codec, code] { quant::encode(*codec, buffers.values, 1, code, &threads); });
+  if (nearest) {  // decoding knows no rounding
+    // They stand right after the encode of the same codec, whose bytes they read.
+    add("decode", Limit::kCopy, floats,
+        [&buffers, &threads, codec, code] { quant::decode(*codec, code, buffers.sum, &threads); });
+    add("decode_add", Limit::kCopy, floats,
+        [&buffers, &threads, codec, code] { quant::decode_add(*codec, code, buffers.sum, &threads); });
+  }
+  // agreed and local are read, the residual is read and written, and so is the code written.
+  add("fused_encode", Limit::kTriad, 4 * floats + codes, [&buffers, &threads, codec, code] {
+    (void)quant::encode_delta(*codec, {buffers.agreed, buffers.values, buffers.residual}, 1, code, &threads);
+  });
+  if (!nearest) return;
+  // Four payloads are read; agreed, momentum and local are read and written.
+  add(
+      "fused_apply", Limit::kTriad, 6 * floats + kPayloads * codes,
+      [&buffers, &threads, codec, code_bytes, n] {
+        quant::CodedValues payloads[kPayloads];
+        for (std::size_t i = 0; i < kPayloads; ++i)
+          payloads[i] = {std::span(buffers.payloads[i].data(), code_bytes), n};
+        quant::apply_update(*codec,
+                            {.payloads = payloads,
+                             .contributors = kPayloads,
+                             .rule = {.lr = 1e-3f, .momentum = 0.9f},
+                             .alpha = 0.5f,
+                             .agreed = buffers.agreed,
+                             .momentum = buffers.momentum,
+                             .local = buffers.sum},
+                            &threads);
+      },
+      [&buffers, code] {
+        for (std::size_t i = 1; i < kPayloads; ++i)
+          std::memcpy(buffers.payloads[i].data(), code.data(), code.size());
+      });
 }
 
 struct BenchCodecOptions {
   std::vector<std::string> codecs = quant::codec_names();
   std::size_t block = 256;
   std::size_t values = 27'264'000;
+  std::vector<int> threads = {1};
   int repetitions = 7;
+  std::string python = "python3";
+  bool peers = false;
   bool json = false;
 };
 
-// GB of float32 a second.
-std::vector<Measured> measure(const std::vector<Case>& cases, const BenchCodecOptions& options) {
-  std::vector<std::function<double()>> contenders;
-  const double gbytes = static_cast<double>(options.values * sizeof(float)) / 1e9;
-  for (const Case& one : cases) {
-    contenders.push_back([&one, gbytes] {
-      const auto start = std::chrono::steady_clock::now();
-      one.body();
-      return gbytes / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    });
+// The calling thread on one core, the threads that it starts on the others of the process.
+class Pinned {
+ public:
+  explicit Pinned(int count) {
+    ::sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t first, others = before_;
+    CPU_ZERO(&first);
+    const int core = ::sched_getcpu();
+    CPU_SET(core, &first);
+    CPU_CLR(core, &others);
+    if (CPU_COUNT(&others) > 0) ::sched_setaffinity(0, sizeof others, &others);
+    threads_.emplace(count);
+    ::sched_setaffinity(0, sizeof first, &first);
   }
-  return measure_in_turns(contenders, options.repetitions);
+  ~Pinned() { ::sched_setaffinity(0, sizeof before_, &before_); }
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+  quant::Threads& threads() { return *threads_; }
+
+ private:
+  cpu_set_t before_;
+  std::optional<quant::Threads> threads_;
+};
+
+// Other quantisers, one Python process a round, which measures each of their operations once.
+class CodecPeers {
+ public:
+  CodecPeers(const BenchCodecOptions& options, int threads)
+      : command_({options.python, "-c", kCodecPeersScript, std::to_string(options.values),
+                  std::to_string(options.block), std::to_string(threads)}) {}
+
+  // "codec op rounding" to GB of float32 a second, of those that the script could measure. Throws
+  // std::runtime_error with what the script said.
+  const std::map<std::string, double>& measure() {
+    std::string last, errors;
+    ChildProcess child(command_, {});
+    const auto keep = [&](Stream stream, std::string_view line) {
+      (stream == Stream::kOut ? last : errors) = line;
+    };
+    while (child.read_lines(std::chrono::hours(1), keep)) {
+    }
+    const json result = json::parse(last, nullptr, false);
+    if (child.wait() != 0 || !result.is_object()) throw std::runtime_error("peers: " + errors);
+    names_ = result.at("names");
+    missing_ = result.at("missing");
+    figures_ = result.at("gbytes_per_s");
+    return figures_;
+  }
+  double last(const std::string& key) const { return figures_.at(key); }
+  const std::string& name(const std::string& key) const { return names_.at(key); }
+  const std::vector<std::string>& missing() const { return missing_; }
+
+ private:
+  std::vector<std::string> command_;
+  std::map<std::string, std::string> names_;
+  std::map<std::string, double> figures_;
+  std::vector<std::string> missing_;  // a sentence on each
+};
+
+std::string key_of(const Case& one) {
+  return one.codec + " " + one.op + " " + one.rounding;
 }
 
-json as_rows(const std::vector<Case>& cases, const std::vector<Measured>& figures,
-             const BenchCodecOptions& options) {
+json row_of(const Case& one, const Measured& figure, const Measured& limit, const BenchCodecOptions& options,
+            int threads) {
+  return {{"codec", one.codec},
+          {"op", one.op},
+          {"rounding", one.rounding},
+          {"block", options.block},
+          {"threads", threads},
+          {"values", options.values},
+          {"gbytes_per_s", figure.median},
+          {"spread", figure.spread},
+          {"limit_gbytes_per_s", limit.median},
+          {"peer", nullptr},
+          {"peer_gbytes_per_s", nullptr}};
+}
+
+// Rows for one number of threads; a round is each of our cases once, then the peers.
+json measure(Buffers& buffers, const BenchCodecOptions& options, int num_threads, std::FILE* notes) {
+  Pinned pinned(num_threads);
+  std::vector<Case> cases = limit_cases(buffers, pinned.threads());
+  for (const std::string& name : options.codecs) {
+    for (const auto rounding : {quant::Rounding::kNearest, quant::Rounding::kStochastic}) {
+      add_cases(cases, buffers, pinned.threads(),
+                quant::make_codec({.name = name, .block = options.block, .rounding = rounding}));
+    }
+  }
+  std::vector<std::function<double()>> contenders;
+  for (const Case& one : cases) {
+    contenders.push_back([&one] {
+      if (one.prepare) one.prepare();
+      const auto start = std::chrono::steady_clock::now();
+      one.body();
+      return one.bytes / 1e9 /
+             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    });
+  }
+  CodecPeers peers(options, num_threads);
+  std::vector<std::string> peer_keys;
+  if (options.peers) {
+    for (const auto& [key, figure] : peers.measure()) peer_keys.push_back(key);
+    for (const std::string& reason : peers.missing()) fmt::print(notes, "no peer: {}\n", reason);
+    for (std::size_t i = 0; i < peer_keys.size(); ++i) {
+      contenders.push_back([&peers, key = peer_keys[i], first = i == 0] {
+        if (first) peers.measure();
+        return peers.last(key);
+      });
+    }
+  }
+  const std::vector<Measured> figures = measure_in_turns(contenders, options.repetitions);
   json rows = json::array();
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    const Measured& limit = figures[cases[i].limit == Limit::kRead ? 0 : 1];
-    rows.push_back({{"codec", cases[i].codec},
-                    {"op", cases[i].op},
-                    {"rounding", cases[i].rounding},
-                    {"block", options.block},
-                    {"threads", 1},
-                    {"values", options.values},
-                    {"gbytes_per_s", figures[i].median},
-                    {"spread", figures[i].spread},
-                    {"limit_gbytes_per_s", limit.median},
-                    {"peer", nullptr},
-                    {"peer_gbytes_per_s", nullptr}});
+    rows.push_back(row_of(cases[i], figures[i], figures[static_cast<std::size_t>(cases[i].limit)], options,
+                          num_threads));
+    const auto found = std::find(peer_keys.begin(), peer_keys.end(), key_of(cases[i]));
+    if (found == peer_keys.end()) continue;
+    rows.back()["peer"] = peers.name(*found);
+    rows.back()["peer_gbytes_per_s"] =
+        figures[cases.size() + static_cast<std::size_t>(found - peer_keys.begin())].median;
   }
   return rows;
 }
 
 void print(const json& rows, const BenchCodecOptions& options) {
-  fmt::print("{}; one thread, {} values, block {}, median of {} rounds taken in turns\n", machine_name(),
-             options.values, options.block, options.repetitions);
-  fmt::print("GB/s of float32; an encode's limit is reading memory, a decode's copying it\n\n");
-  fmt::print("{:10} {:11} {:11} {:>7} {:>7} {:>9}\n", "codec", "op", "rounding", "GB/s", "spread",
-             "of limit");
+  fmt::print("{}; {} values, block {}, median of {} rounds taken in turns\n", machine_name(), options.values,
+             options.block, options.repetitions);
+  fmt::print(
+      "GB/s of float32; an encode's limit is reading memory, a decode's copying it. Triad and fused passes: "
+      "all bytes moved\n\n");
+  fmt::print("{:10} {:12} {:11} {:>7} {:>7} {:>7} {:>9} {:>7}\n", "codec", "op", "rounding", "threads",
+             "GB/s", "spread", "of limit", "peer");
   for (const json& row : rows) {
     const double figure = row["gbytes_per_s"], limit = row["limit_gbytes_per_s"];
-    fmt::print("{:10} {:11} {:11} {:7.2f} {:6.0f}% {:9.2f}\n", row["codec"].get<std::string>(),
-               row["op"].get<std::string>(), row["rounding"].get<std::string>(), figure,
-               100 * row["spread"].get<double>(), figure / limit);
+    fmt::print("{:10} {:12} {:11} {:7} {:7.2f} {:6.0f}% {:9.2f}", row["codec"].get<std::string>(),
+               row["op"].get<std::string>(), row["rounding"].get<std::string>(), row["threads"].get<int>(),
+               figure, 100 * row["spread"].get<double>(), figure / limit);
+    if (!row["peer"].is_null())
+      fmt::print(" {:7.2f} {}", row["peer_gbytes_per_s"].get<double>(), row["peer"].get<std::string>());
+    fmt::print("\n");
   }
 }
 
 int bench_codec(const BenchCodecOptions& options) {
-  pin_this_thread();
+  std::FILE* notes = options.json ? stderr : stdout;
   Buffers buffers = make_buffers(options.values);
-  std::vector<Case> cases = limit_cases(buffers);
-  for (const std::string& name : options.codecs) {
-    for (const auto rounding : {quant::Rounding::kNearest, quant::Rounding::kStochastic}) {
-      add_cases(cases, buffers,
-                quant::make_codec({.name = name, .block = options.block, .rounding = rounding}));
-    }
+  json rows = json::array();
+  for (const int threads : options.threads) {
+    for (json& row : measure(buffers, options, threads, notes)) rows.push_back(std::move(row));
   }
-  const json rows = as_rows(cases, measure(cases, options), options);
   if (options.json) {
     fmt::print("{}\n", rows.dump(2));
   } else {
@@ -166,7 +330,12 @@ Run declare_bench_codec(const CommandLine& line) {
   app.add_option("--codec", options->codecs, "Codecs to measure; all if not given");
   app.add_option("--block", options->block, "Values per scale");
   app.add_option("--values", options->values, "float32 values of a payload")->check(CLI::PositiveNumber);
+  app.add_option("--threads", options->threads, "Numbers of threads, each measured apart, as 1,2")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   app.add_option("--repetitions", options->repetitions, "Rounds that count")->check(CLI::PositiveNumber);
+  app.add_flag("--peers", options->peers, "Measure pi-quant and bitsandbytes too, in turns");
+  app.add_option("--python", options->python, "The interpreter that can import the peers");
   app.add_flag("--json", options->json, "A list of rows on standard output");
   return [options] { return bench_codec(*options); };
 }

@@ -5,8 +5,8 @@
 //   To nearest, s fits the block by least squares (split at 1.25 mean|x|), but is at least max|x| / 6: large
 //   values are cut off for the good of the many. Stochastic, the levels must cover the block: s = max|x| / 3.
 //
-// Rounding int8 and int4 stochastically, y = x * (1/s) becomes a multiple of 2^-15, to which a draw below 1 is
-// added before the fraction is cut off: the expected error is at most 2^-15 s.
+// Rounding int8 and int4 stochastically, y = x * (1/s) becomes a multiple of 2^-15, to which a draw below 1
+// is added before the fraction is cut off: the expected error is at most 2^-15 s.
 //
 // Error: nearest s/2 (int8, int4), s or beyond 3s |x| - 3s (int2); stochastic s (int8, int4), 2s (int2).
 //
