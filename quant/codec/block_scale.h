@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <span>
 
+#include "quant/codec/host_device.h"
+
 namespace thinwire::quant {
 
 inline constexpr float kLargestMagnitude = 0x1p100f;
@@ -35,23 +37,23 @@ struct TwoLevels {
 };
 float least_squares_scale(std::span<const float> values, const TwoLevels& levels);
 
-// The steps that the vector kernels share; inline, for they are called once a block.
+// The steps that the vector and CUDA kernels share; inline, for they are called once a block.
 
-inline float limited(float magnitude) {
+THINWIRE_HOST_DEVICE inline float limited(float magnitude) {
   return magnitude < kLargestMagnitude ? magnitude : kLargestMagnitude;
 }
 
 // NaN gives 0 too.
-inline float zero_if_tiny(float scale) {
+THINWIRE_HOST_DEVICE inline float zero_if_tiny(float scale) {
   return scale >= kLeastScale ? scale : 0.0f;
 }
 
 // largest: max|x|, not yet limited.
-inline float exact_range_scale_of(float largest, float top) {
+THINWIRE_HOST_DEVICE inline float exact_range_scale_of(float largest, float top) {
   return zero_if_tiny(limited(largest) / top);
 }
 
-inline float range_scale_of(float largest, float top) {
+THINWIRE_HOST_DEVICE inline float range_scale_of(float largest, float top) {
   const auto bits = std::bit_cast<std::uint32_t>(limited(largest) / top);
   return zero_if_tiny(std::bit_cast<float>((bits + 0xffu) & ~0xffu));  // up to 16 significant bits
 }
@@ -67,7 +69,7 @@ struct BlockSums {
   float largest = 0;
 };
 
-inline float least_squares_scale_of(const BlockSums& sums, const TwoLevels& levels) {
+THINWIRE_HOST_DEVICE inline float least_squares_scale_of(const BlockSums& sums, const TwoLevels& levels) {
   const float squares = static_cast<float>(sums.num_high) * levels.high * levels.high +
                         static_cast<float>(sums.num_values - sums.num_high) * levels.low * levels.low;
   const float fitted = sums.weighted / squares;

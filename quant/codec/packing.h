@@ -3,19 +3,22 @@
 
 #include <cstddef>
 
+#include "quant/codec/host_device.h"
+
 namespace thinwire::quant {
 
 // kBits (1, 2, 4 or 8) bits a code, value 0 in the lowest bits of byte 0. n codes take ceil(n * kBits /
 // 8) bytes; the unused high bits of the last byte are 0.
 template <unsigned kBits>
 struct BitPacking {
+  static constexpr unsigned kCodeBits = kBits;
   static constexpr std::size_t bytes(std::size_t n) { return (n * kBits + 7) / 8; }
 
   // codes: zeroed before the first put.
   static void put(std::byte* codes, std::size_t /*n*/, std::size_t i, unsigned code) {
     codes[i * kBits / 8] |= static_cast<std::byte>(code << (i * kBits % 8));
   }
-  static unsigned get(const std::byte* codes, std::size_t /*n*/, std::size_t i) {
+  THINWIRE_HOST_DEVICE static unsigned get(const std::byte* codes, std::size_t /*n*/, std::size_t i) {
     return (static_cast<unsigned>(codes[i * kBits / 8]) >> (i * kBits % 8)) & ((1u << kBits) - 1u);
   }
 };

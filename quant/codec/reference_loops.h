@@ -23,15 +23,6 @@
 namespace thinwire::quant {
 
 template <class Rule>
-unsigned stochastic_code(float value, float scale, std::uint64_t key, std::uint64_t offset) {
-  if constexpr (requires { Rule::drawn(value, 0u); }) {
-    return Rule::drawn(value * (1.0f / scale), fixed_draw(key, offset));
-  } else {
-    return Rule::stochastic(value / scale, draw_unit(key, offset));
-  }
-}
-
-template <class Rule>
 void encode_block(const BlockRun& run, std::uint64_t first, std::span<const float> values, float scale,
                   std::byte* codes) {
   using Packing = typename Rule::Packing;
