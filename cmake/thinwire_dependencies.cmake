@@ -1,5 +1,6 @@
 # Third parties, each found once. The installed package includes this file too, so nothing here may depend on
-# where it is read; THINWIRE_TORCH says whether LibTorch and what stands on it are wanted.
+# where it is read; THINWIRE_TORCH says whether LibTorch and what stands on it are wanted, THINWIRE_WITH_CUDA the same
+# of CUDA.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)
@@ -8,6 +9,9 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI QUIET COMPONENTS CXX)
+if(THINWIRE_WITH_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+endif()
 
 if(THINWIRE_TORCH)
   # The wheel stays out of CMAKE_PREFIX_PATH: it ships old headers of other projects.

@@ -24,15 +24,19 @@ endif()
 
 add_library(thinwire_flags INTERFACE)
 # Agreed arithmetic is IEEE float32 in a fixed order: no contraction, no reassociation, on any compiler.
-target_compile_options(thinwire_flags INTERFACE -ffp-contract=off)
+target_compile_options(thinwire_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>
+    "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--ftz=false;--prec-div=true>")
 target_compile_features(thinwire_flags INTERFACE cxx_std_20)
 target_include_directories(thinwire_flags INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>
                                                     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/thinwire>)
 
 add_library(thinwire_warnings INTERFACE)
-target_compile_options(thinwire_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+target_compile_options(thinwire_warnings INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor>"
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow>)
 if(THINWIRE_WERROR)
-  target_compile_options(thinwire_warnings INTERFACE -Werror)
+  target_compile_options(thinwire_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>
+                                                     $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
 
 if(THINWIRE_SANITIZE)

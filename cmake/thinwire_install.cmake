@@ -2,7 +2,7 @@
 # package that find_package(thinwire) reads. Folders become targets: thinwire::comm, thinwire::launch, ...
 include(CMakePackageConfigHelpers)
 
-set(folders thinwire_flags thinwire_quant thinwire_comm thinwire_format)
+set(folders thinwire_flags thinwire_quant thinwire_quant_cuda thinwire_comm thinwire_format)
 set(header_folders quant comm trainer)
 if(THINWIRE_TORCH)
   list(APPEND folders thinwire_quant_nn thinwire_trainer thinwire_launch)
