@@ -43,13 +43,13 @@ bench: build     ## our figures beside those of peers and of the machine
 	$(BUILD)/thinwire bench codec --threads 1,2 --peers --python build/venv/bin/python
 
 lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
-	git ls-files '*.h' '*.cpp' | xargs clang-format --dry-run -Werror
+	git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format --dry-run -Werror
 	$(call configure,lint)
-	git ls-files 'quant/codec/*.cpp' 'quant/kernel/*.cpp' 'comm/*.cpp' | \
+	git ls-files 'quant/codec/*.cpp' 'quant/kernel/*.cpp' 'comm/*.cpp' ':!comm/backend/nccl/nccl_library.cpp' | \
 	  xargs -r -P $(JOBS) -n 1 clang-tidy -p build/lint --quiet
 
 format: setup    ## rewrite the sources with clang-format
-	git ls-files '*.h' '*.cpp' | xargs clang-format -i
+	git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format -i
 
 clean:           ## remove what was built; the LibTorch wheel stays
 	find build -mindepth 1 -maxdepth 1 ! -name venv -exec rm -rf {} +

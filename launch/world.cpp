@@ -12,6 +12,11 @@ std::string surrounding_backend() {
   return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr ? "mpi" : "";
 }
 
+std::string joined_backend(const std::string& asked) {
+  const std::string surrounding = surrounding_backend();
+  return surrounding == "mpi" && asked == "nccl" ? asked : surrounding;
+}
+
 int surrounding_rank() {
   const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
   return rank == nullptr ? 0 : std::atoi(rank);

@@ -17,6 +17,8 @@ struct WorldOptions {
 
 // The backend of what started this process: "mpi" under mpirun, "" if nothing did.
 std::string surrounding_backend();
+// What a worker of it joins by: the backend that was asked for, if mpirun starts its workers too.
+std::string joined_backend(const std::string& asked);
 // This process's rank in the world that mpirun started; 0 if nothing did. Known before any backend is joined.
 int surrounding_rank();
 

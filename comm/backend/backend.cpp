@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "comm/backend/mpi/mpi_backend.h"
+#include "comm/backend/nccl/nccl_backend.h"
 #include "comm/backend/threads/thread_transport.h"
 
 namespace thinwire::comm {
@@ -15,6 +16,8 @@ namespace {
 struct Backend {
   std::string name;
   std::unique_ptr<Transport> (*connect)(const BackendOptions&);
+  // Throws what connect would, if that is known without the other ranks.
+  void (*require)() = [] {};
 };
 
 // A world of one needs no mailboxes but its own.
@@ -26,8 +29,17 @@ const std::vector<Backend>& backends() {
   static const std::vector<Backend> all = {
       {"threads", connect_solo_thread},
       {"mpi", connect_mpi},
+      {"nccl", connect_nccl, require_nccl},
   };
   return all;
+}
+
+const Backend& find_backend(const std::string& name) {
+  for (const Backend& backend : backends()) {
+    if (backend.name == name) return backend;
+  }
+  throw std::invalid_argument(
+      fmt::format("comm.backend: expected one of {}, got \"{}\"", fmt::join(backend_names(), ", "), name));
 }
 
 }  // namespace
@@ -37,13 +49,11 @@ std::unique_ptr<Communicator> make_solo() {
 }
 
 std::unique_ptr<Communicator> connect(const BackendOptions& options) {
-  for (const Backend& backend : backends()) {
-    if (backend.name == options.name) {
-      return std::make_unique<Communicator>(backend.connect(options), options.timeout_s);
-    }
-  }
-  throw std::invalid_argument(fmt::format("comm.backend: expected one of {}, got \"{}\"",
-                                          fmt::join(backend_names(), ", "), options.name));
+  return std::make_unique<Communicator>(find_backend(options.name).connect(options), options.timeout_s);
+}
+
+void require_backend(const std::string& name) {
+  find_backend(name).require();
 }
 
 std::vector<std::string> backend_names() {

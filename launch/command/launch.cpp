@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "comm/backend/backend.h"
 #include "launch/command/command.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
@@ -43,6 +44,8 @@ int launch_program(const LaunchOptions& options, const std::vector<std::string>&
   job.command = command;
   job.workers = options.workers;
   job.hosts = options.hosts;
+  job.comm.backend = launcher.name;
+  if (job.hosts.empty()) comm::require_backend(job.comm.backend);
   if (!options.link.empty()) job.comm.link = options.link;
   launcher.run_program(job);
   return kSuccess;
@@ -55,7 +58,7 @@ Run declare_launch(const CommandLine& line) {
   CLI::App& app = line.app;
   app.add_option("config", options->config, "The config file (see docs/config.md)");
   app.add_option("-n,--workers", options->workers, "Workers")->required()->check(CLI::PositiveNumber);
-  app.add_option("--backend", options->backend, "threads or mpi; short for --set comm.backend=...");
+  app.add_option("--backend", options->backend, "threads, mpi or nccl; short for --set comm.backend=...");
   app.add_option("--link", options->link, "Simulated link, 20mbit/40ms; short for --set comm.link=...");
   app.add_option("--hosts", options->hosts,
                  "A hostfile of Open MPI; program, data and paths alike on every host")

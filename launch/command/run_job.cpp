@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "comm/backend/backend.h"
 #include "launch/quantity.h"
 #include "trainer/run_folder.h"
 
@@ -94,6 +95,8 @@ void report_end(const trainer::RunResult& result, const std::string& run_dir, bo
 int run_job(const Job& job, bool json_wanted) {
   const std::string& run_dir = job.options.run.dir;
   const Launcher& launcher = find_launcher(job.options.comm.backend);
+  // Other hosts may have what this one lacks; their workers say so themselves.
+  if (job.hosts.empty()) comm::require_backend(job.options.comm.backend);
   write_launch_record(run_dir, {.workers = job.workers, .hosts = job.hosts});
   ProgressLine line(progress_stream(json_wanted));
   try {

@@ -23,7 +23,7 @@ namespace {
 trainer::RunResult run_here(const Job& job, const Watch& watch) {
   const StopSignals stop(StopSignals::Second::kEndsAtOnce);
   settle_threads(job.options.run.threads);
-  const auto engine = join_world({.backend = surrounding_backend(),
+  const auto engine = join_world({.backend = joined_backend(job.options.comm.backend),
                                   .link = job.options.comm.link,
                                   .timeout_s = job.options.comm.timeout_s});
   trainer::WorkerContext context;

@@ -231,9 +231,9 @@ trainer::RunResult run_mpi(const Job& job, const Watch& watch) {
 }
 
 void run_program_by_mpi(const ProgramJob& job) {
-  const std::vector<std::string> environment = {"THINWIRE_BACKEND=mpi", "THINWIRE_LINK=" + job.comm.link,
-                                                fmt::format("THINWIRE_TIMEOUT_S={}", job.comm.timeout_s),
-                                                "OMP_WAIT_POLICY=PASSIVE"};
+  const std::vector<std::string> environment = {
+      "THINWIRE_BACKEND=" + job.comm.backend, "THINWIRE_LINK=" + job.comm.link,
+      fmt::format("THINWIRE_TIMEOUT_S={}", job.comm.timeout_s), "OMP_WAIT_POLICY=PASSIVE"};
   const MpiWorld world{.workers = job.workers,
                        .hosts = job.hosts,
                        .tag_output = false,

@@ -8,6 +8,7 @@ namespace {
 constexpr Launcher kLaunchers[] = {
     {"threads", run_threads, nullptr},
     {"mpi", run_mpi, run_program_by_mpi},
+    {"nccl", run_mpi, run_program_by_mpi},
 };
 
 }  // namespace

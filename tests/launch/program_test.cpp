@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "comm/backend/backend.h"
 #include "launch/command/command.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
@@ -92,6 +93,23 @@ TEST_F(Program, UsageErrorsGiveTwoAndOneClearLine) {
     EXPECT_EQ(outcome.code, kUsage) << testing::PrintToString(arguments);
     EXPECT_THAT(outcome.error, testing::MatchesRegex("thinwire[^\n]*: error: [^\n]*\n"));
     EXPECT_EQ(outcome.out, "");
+  }
+}
+
+TEST_F(Program, ABackendThatCannotRunHereIsRefusedBeforeAnythingStarts) {
+  std::string reason;
+  try {
+    comm::require_backend("nccl");
+    GTEST_SKIP() << "this build has NCCL, and this machine a device";
+  } catch (const std::invalid_argument& error) {
+    reason = error.what();
+  }
+  for (const auto& arguments : {std::vector<std::string>{"launch", config(), "-n", "2", "--backend", "nccl"},
+                                {"launch", "-n", "2", "--backend", "nccl", "--", "program"}}) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, kUsage);
+    EXPECT_EQ(outcome.error, "thinwire launch: error: " + reason + "\n");
+    EXPECT_TRUE(std::filesystem::is_empty(run_dir()));
   }
 }
 

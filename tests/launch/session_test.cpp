@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "launch/world.h"
+
 namespace thinwire::launch {
 namespace {
 
@@ -47,6 +49,13 @@ TEST_F(SessionTest, ALinkOrBackendThatIsUnknownIsRefused) {
   ::unsetenv("THINWIRE_LINK");
   ::setenv("THINWIRE_BACKEND", "pigeons", 1);
   EXPECT_THROW(Session::from_environment(), std::invalid_argument);
+}
+
+TEST_F(SessionTest, WorkersOfMpirunJoinByNcclOnlyIfAskedTo) {
+  EXPECT_EQ(joined_backend("nccl"), "");
+  ::setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
+  EXPECT_EQ(joined_backend("nccl"), "nccl");
+  EXPECT_EQ(joined_backend("threads"), "mpi");
 }
 
 }  // namespace
