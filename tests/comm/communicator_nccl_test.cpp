@@ -7,6 +7,7 @@
 #include <array>
 #include <barrier>
 #include <cstring>
+#include <iterator>
 
 #include "comm/backend/nccl/nccl_backend.h"
 #include "comm/backend/nccl/nccl_lane.h"
@@ -25,7 +26,7 @@ using ::testing::HasSubstr;
 using Kind = CommError::Kind;
 
 constexpr double kPatient = 60;
-constexpr double kShort = 0.3;
+constexpr double kShort = 3;  // tests of deadlines wait for it; long enough for a busy machine to start
 
 // A world of threads joined by a fake NCCL; faults are those of the last rank.
 class FakeWorld {
@@ -54,11 +55,13 @@ class FakeWorld {
       communicator.reset();
       if (error) std::rethrow_exception(error);
     });
-    EXPECT_EQ(network_.num_alive(), 0) << "slots or pairs of NCCL were left behind";
+    EXPECT_EQ(network_.num_pairs(), 0);
+    EXPECT_EQ(network_.num_slots(), 0);
   }
   void run(double timeout_s, const std::function<void(Communicator&)>& body) {
     run(timeout_s, "unlimited", body);
   }
+  FakeNcclNetwork& network() { return network_; }
 
  private:
   const int size_;
@@ -140,9 +143,9 @@ TEST(NcclTransport, GivesUpJoiningByTheDeadlineAndNamesTheMissing) {
     const CommError error = expect_comm_error(
         [&] { make_nccl_transport(network.make_api(), make_thread_transport(threads, rank), kShort); });
     // One of the two may hear that the other gave up.
-    EXPECT_THAT(error.what(), HasSubstr("peer 2: expected it to join NCCL within 0.3 s"));
+    EXPECT_THAT(error.what(), HasSubstr("peer 2: expected it to join NCCL within 3 s"));
   });
-  EXPECT_EQ(network.num_alive(), 0);
+  EXPECT_EQ(network.num_pairs(), 0);
 }
 
 TEST(NcclTransport, GivesUpOnAPairThatNcclNeverJoins) {
@@ -163,25 +166,59 @@ TEST(NcclTransport, GivesUpOnAPairThatNcclNeverJoins) {
     EXPECT_THAT(failure, HasSubstr(rank == 0 ? "" : "rank 1, peer 0: expected it to join NCCL"));
     EXPECT_EQ(failure.empty(), rank == 0);
   });
-  EXPECT_EQ(network.num_alive(), 0);
+  EXPECT_EQ(network.num_pairs(), 0);
 }
 
 // What waits on the device for a rank that left would wait for ever: the deadline ends it.
 TEST(NcclTransport, EndsWhatWaitsOnTheDeviceWhenAPeerFallsSilentHalfWay) {
-  constexpr double kSilence = 2;  // longer than a part takes on a busy machine
-  const Buffer bytes(8 * NcclLane::kPartBytes);
+  const Buffer bytes(3 * NcclLane::kPartBytes);
   std::array<std::unique_ptr<Work>, 2> works;  // dropped only when all is over: rank 1 says nothing
-  FakeWorld(2).run(kSilence, [&](Communicator& communicator) {
+  FakeWorld world(2);
+  world.run(kShort, [&](Communicator& communicator) {
     const int rank = communicator.rank();
     works[rank] = start_exchange(communicator, 1, bytes);
     if (rank == 1) {
-      while (communicator.moved() == 0) works[rank]->test();
+      while (world.network().num_slots() == 0) works[rank]->test();  // until a part is under way
       return;
     }
     const CommError error = expect_comm_error([&] { wait(communicator, *works[rank]); });
     EXPECT_EQ(error.kind(), Kind::kTimeout) << error.what();
     EXPECT_THAT(error.what(), HasSubstr("peer 1"));
+    EXPECT_EQ(world.network().num_pairs(), 2) << "those of rank 1 only";
   });
+}
+
+TEST(NcclTransport, HearsFromNcclOfAPeerThatDied) {
+  const Buffer bytes(3 * NcclLane::kPartBytes);
+  std::array<std::unique_ptr<Work>, 2> works;  // dropped only when all is over: rank 1 says nothing
+  FakeWorld world(2);
+  world.run(kPatient, [&](Communicator& communicator) {
+    const int rank = communicator.rank();
+    works[rank] = start_exchange(communicator, 1, bytes);
+    if (rank == 1) {
+      while (world.network().num_slots() == 0) works[rank]->test();  // until a part is under way
+      world.network().break_pairs();
+      return;
+    }
+    const CommError error = expect_comm_error([&] { wait(communicator, *works[rank]); });
+    EXPECT_EQ(error.kind(), Kind::kPeerLost) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr("peer 1: fake NCCL: the pair is broken: ncclRemoteError"));
+  });
+}
+
+TEST(NcclLane, LooksForErrorsWhileItsLastPartIsOnTheDevice) {
+  FakeNcclNetwork network;
+  const auto api = network.make_api();
+  const NcclId id = api->make_id();
+  NcclLane lane(*api, id, NcclLane::Direction::kSend);
+  const auto other = api->join(id, false);
+  const Buffer bytes(100);
+  lane.send(1, bytes);
+  std::vector<NcclLane::Progress> progress;
+  for (int i = 0; i < 10; ++i) lane.pump(progress);
+  EXPECT_TRUE(progress.empty());
+  network.break_pairs();
+  EXPECT_THROW(lane.pump(progress), NcclError);
 }
 
 // Control, played by hand against the transport of rank 0.
@@ -294,14 +331,57 @@ TEST_F(ForgedPeer, IsRefusedWhenItAcceptsTwice) {
   expect_refusal("an answer to seq 7 that fits nothing");
 }
 
-TEST_F(ForgedPeer, IsLostOnlyAfterWhatItAnnounced) {
-  send({.num_bytes = 3}, bytes_of("abc"));
-  peer_->leave("gone");
-  const auto events = poll();
-  ASSERT_EQ(events.size(), 2u);
-  EXPECT_EQ(events[0].kind, TransportEvent::Kind::kAnnounced);
-  EXPECT_EQ(events[1].kind, TransportEvent::Kind::kLost);
-  EXPECT_EQ(events[1].reason, "gone");
+// A control whose bytes come some polls after their announcement.
+class LateControl final : public Transport {
+ public:
+  explicit LateControl(std::unique_ptr<Transport> inner) : inner_(std::move(inner)) {}
+
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  std::string_view name() const override { return "late"; }
+  Clock::time_point send(const OutgoingMessage& message) override { return inner_->send(message); }
+  void accept(int peer, std::uint64_t sequence) override { inner_->accept(peer, sequence); }
+  void leave(std::string_view reason) noexcept override { inner_->leave(reason); }
+  void poll(std::vector<TransportEvent>& events) override {
+    ++num_polls_;
+    std::vector<TransportEvent> fresh;
+    inner_->poll(fresh);
+    for (TransportEvent& event : fresh) {
+      const bool late = event.kind == TransportEvent::Kind::kReceived;
+      (late ? held_ : events).push_back(std::move(event));
+    }
+    if (num_polls_ % 8 != 0) return;
+    // The last one first, too.
+    std::move(held_.rbegin(), held_.rend(), std::back_inserter(events));
+    held_.clear();
+  }
+
+ private:
+  const std::unique_ptr<Transport> inner_;
+  int num_polls_ = 0;
+  std::vector<TransportEvent> held_;
+};
+
+TEST(NcclTransport, HearsAPeerInItsOrderAndLosesItOnlyAfterwards) {
+  FakeNcclNetwork network;
+  const auto threads = std::make_shared<ThreadWorld>(2);
+  run_ranks(2, [&](int rank) {
+    auto control = std::make_unique<LateControl>(make_thread_transport(threads, rank));
+    const auto transport = make_nccl_transport(network.make_api(), std::move(control), kPatient);
+    if (rank == 1) {
+      const Buffer first = bytes_of("first"), second = bytes_of("second");
+      transport->send({.peer = 0, .sequence = 1, .bytes = first});
+      transport->send({.peer = 0, .sequence = 2, .bytes = second});
+      transport->leave("gone");
+      return;
+    }
+    std::vector<TransportEvent> events;
+    while (events.empty() || events.back().kind != TransportEvent::Kind::kLost) transport->poll(events);
+    ASSERT_EQ(events.size(), 3u);
+    EXPECT_EQ(events[0].sequence, 1u);
+    EXPECT_EQ(events[1].sequence, 2u);
+    EXPECT_EQ(events[2].reason, "gone");
+  });
 }
 
 TEST(NcclBackend, SaysWhatIsMissing) {

@@ -161,10 +161,10 @@ class FakeNcclApi final : public NcclApi {
     return id;
   }
   std::unique_ptr<NcclPair> join(const NcclId& id, bool) override {
-    return std::make_unique<FakePair>(network_.wire_of(id), faults_, num_sends_, network_.num_alive_);
+    return std::make_unique<FakePair>(network_.wire_of(id), faults_, num_sends_, network_.num_pairs_);
   }
   std::unique_ptr<NcclSlot> make_slot(std::size_t num_bytes) override {
-    return std::make_unique<FakeSlot>(num_bytes, network_.num_alive_);
+    return std::make_unique<FakeSlot>(num_bytes, network_.num_slots_);
   }
 
  private:
@@ -175,6 +175,14 @@ class FakeNcclApi final : public NcclApi {
 
 std::unique_ptr<NcclApi> FakeNcclNetwork::make_api(FakeNcclFaults faults) {
   return std::make_unique<FakeNcclApi>(*this, faults);
+}
+
+void FakeNcclNetwork::break_pairs() {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [id, wire] : wires_) {
+    const std::scoped_lock wire_lock(wire->mutex);
+    wire->broken = true;
+  }
 }
 
 std::shared_ptr<FakeNcclNetwork::Wire> FakeNcclNetwork::wire_of(const NcclId& id) {

@@ -28,8 +28,11 @@ struct FakeNcclFaults {
 class FakeNcclNetwork {
  public:
   std::unique_ptr<NcclApi> make_api(FakeNcclFaults faults = {});
-  // Slots and pairs that are alive, over all ranks.
-  int num_alive() const { return num_alive_; }
+  // As NCCL finds out that a rank died: every pair is broken.
+  void break_pairs();
+  // That are alive, over all ranks.
+  int num_pairs() const { return num_pairs_; }
+  int num_slots() const { return num_slots_; }
 
   struct Wire;
 
@@ -39,8 +42,9 @@ class FakeNcclNetwork {
 
   std::mutex mutex_;
   std::map<NcclId, std::shared_ptr<Wire>> wires_;
-  std::atomic<int> next_id_ = 1;    // counts, orders nothing
-  std::atomic<int> num_alive_ = 0;  // counts, orders nothing
+  std::atomic<int> next_id_ = 1;  // counts, orders nothing
+  std::atomic<int> num_pairs_ = 0;
+  std::atomic<int> num_slots_ = 0;
 };
 
 }  // namespace thinwire::comm
