@@ -74,9 +74,8 @@ struct EncodeStream {
 template <class Rule>
 THINWIRE_HOST_DEVICE unsigned code_of(float value, float scale, std::size_t offset, EncodeStream stream) {
   if (!(scale > 0)) return Rule::zero_code();
-  const float y = value / scale;
-  return stream.rounding == Rounding::kNearest ? Rule::nearest(y)
-                                               : Rule::stochastic(y, draw_unit(stream.key, offset));
+  return stream.rounding == Rounding::kNearest ? Rule::nearest(value / scale)
+                                               : stochastic_code<Rule>(value, scale, stream.key, offset);
 }
 
 // Bytes [0, num_bytes) of the word, lowest first; those of a whole group at once.
