@@ -3,12 +3,18 @@
 // initialised.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "comm/transport.h"
 
 namespace thinwire::comm {
 
+// The largest message that is handed to MPI in one call. MPI counts are ints; no need to come near.
+inline constexpr std::size_t kMpiPartBytes = std::size_t{1} << 20;
+
+// Before it starts MPI it asks Open MPI, by the environment, to send whole parts over TCP without asking the
+// receiver first. Whatever the user has set stays.
 class MpiSession {
  public:
   // Throws CommError kClosed if MPI was finalised before in this process (it starts once), or if it does not

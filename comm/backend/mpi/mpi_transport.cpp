@@ -37,7 +37,6 @@ static_assert(sizeof(Envelope) == 24);
 
 constexpr std::uint32_t kMagic = 0x54574d31;  // "TWM1": another release does not mix in
 constexpr std::size_t kInlineBytes = 2048;    // within the eager limit of every Open MPI transport
-constexpr std::size_t kPartBytes = std::size_t{1} << 20;  // MPI counts are ints; no need to come near
 constexpr int kEnvelopeTag = 0;
 
 using Key = std::pair<int, std::uint64_t>;  // peer, sequence
@@ -179,8 +178,8 @@ Clock::time_point MpiTransport::send(const OutgoingMessage& message) {
                  .sequence = message.sequence,
                  .num_bytes = message.bytes.size()},
                 fits ? message.bytes : std::span<const std::byte>(), message.peer, transfer);
-  for (std::size_t at = fits ? message.bytes.size() : 0; at < message.bytes.size(); at += kPartBytes) {
-    const auto part = message.bytes.subspan(at, std::min(kPartBytes, message.bytes.size() - at));
+  for (std::size_t at = fits ? message.bytes.size() : 0; at < message.bytes.size(); at += kMpiPartBytes) {
+    const auto part = message.bytes.subspan(at, std::min(kMpiPartBytes, message.bytes.size() - at));
     THINWIRE_MPI_CHECK(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_BYTE, message.peer,
                                  payload_tag(message.sequence), comm_, add_request(transfer)));
   }
@@ -198,8 +197,9 @@ void MpiTransport::accept(int peer, std::uint64_t sequence) {
     return;
   }
   transfer->data.resize(announced.mapped().num_bytes);
-  for (std::size_t at = 0; at < transfer->data.size(); at += kPartBytes) {
-    const auto part = std::span(transfer->data).subspan(at, std::min(kPartBytes, transfer->data.size() - at));
+  for (std::size_t at = 0; at < transfer->data.size(); at += kMpiPartBytes) {
+    const auto part =
+        std::span(transfer->data).subspan(at, std::min(kMpiPartBytes, transfer->data.size() - at));
     THINWIRE_MPI_CHECK(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_BYTE, peer,
                                  payload_tag(sequence), comm_, add_request(transfer)));
   }
