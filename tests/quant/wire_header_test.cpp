@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -108,6 +109,21 @@ TEST(WireHeader, RefusesEveryFlippedBit) {
     std::vector<std::byte> damaged = message;
     damaged[bit / 8] ^= std::byte{1} << (bit % 8);
     EXPECT_NE(field_refused(damaged, sample_info()), "nothing") << "bit " << bit;
+  }
+}
+
+// The lengths that a message claims, up to those whose sum with the header wraps.
+TEST(WireHeader, InspectsNoMessageThatClaimsAnotherLength) {
+  constexpr std::uint64_t kHuge = std::uint64_t{1} << 63;
+  EXPECT_EQ(inspect_message(sample_message()).step, sample_info().step);
+  for (const std::uint64_t claimed : {std::uint64_t{0}, std::uint64_t{7}, std::uint64_t{9}, kHuge,
+                                      0 - std::uint64_t{64}, 0 - std::uint64_t{56}, ~std::uint64_t{0}}) {
+    std::vector<std::byte> message = sample_message();
+    std::memcpy(message.data() + 40, &claimed, sizeof claimed);
+    for (const std::size_t length :
+         {message.size(), kWireHeaderBytes, kWireHeaderBytes - 1, std::size_t{0}}) {
+      EXPECT_THROW(inspect_message(std::span(message).first(length)), WireError) << claimed << " " << length;
+    }
   }
 }
 
