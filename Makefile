@@ -4,6 +4,7 @@ PRESET ?= release
 WERROR ?= OFF
 JOBS   ?= $(shell nproc)
 BUILD  := build/$(PRESET)
+FUZZ_SECONDS ?= 60
 SANITIZERS := asan ubsan tsan
 
 configure = cmake --preset $(1) -DTHINWIRE_WERROR=$(WERROR) --log-level=NOTICE
@@ -11,7 +12,7 @@ compile   = $(call configure,$(1)) && cmake --build --preset $(1) -j $(JOBS)
 run_tests = ctest --test-dir build/$(1) --output-on-failure --no-tests=error -j $(JOBS)
 
 .NOTPARALLEL:
-.PHONY: help setup build test check sanitize matrix demo bench lint format clean
+.PHONY: help setup build test check sanitize fuzz matrix demo bench lint format clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -30,6 +31,11 @@ test: sanitize build  ## all tests; first those of the parts without LibTorch un
 
 sanitize: setup  ## the parts without LibTorch under ASan, UBSan and TSan
 	$(foreach s,$(SANITIZERS),$(call compile,$(s)) && $(call run_tests,$(s)) -L sanitize &&) true
+
+fuzz:            ## libFuzzer on every parser of foreign bytes (FUZZ_SECONDS=60 for each)
+	@cmake/setup.sh clang libclang-rt-14-dev
+	$(call compile,fuzz)
+	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
 matrix: build    ## every pair of settings that must give the same bits (minutes; goes on where it stopped)
 	python3 tests/process/matrix.py $(BUILD)/thinwire --folder build/matrix

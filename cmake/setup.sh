@@ -5,6 +5,8 @@
 #
 #   Torch_DIR=/path/to/share/cmake/Torch   use an existing LibTorch; no wheel is installed
 #   THINWIRE_TORCH_PIP_ARGS="..."          further arguments of pip, e.g. --index-url of a CPU or a CUDA build
+#
+# Arguments name further packages, for targets that few need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +17,7 @@ packages=(
   libopenmpi-dev openmpi-bin libhwy-dev libxxhash-dev zlib1g-dev libsentencepiece-dev
   libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libgtest-dev libgmock-dev
   wordnet-base dataset-fashion-mnist
+  "$@"
 )
 
 say() { echo "setup: $*" >&2; }
