@@ -30,6 +30,12 @@ State State::part(const std::string& prefix) const {
   return found;
 }
 
+State State::copy() const {
+  State copy = *this;
+  for (auto& [name, tensor] : copy.tensors) tensor = tensor.clone();
+  return copy;
+}
+
 const at::Tensor& State::require(const std::string& name, const at::Tensor& like) const {
   const auto it = tensors.find(name);
   if (it == tensors.end()) {

@@ -1,5 +1,8 @@
 // What a part of a worker needs to go on bit for bit: named tensors and a little JSON. Parts hand out a State
 // and take one back; trainer/checkpoint stores it. Names are unique within one State.
+//
+// A tensor may be the part's own memory, so that a checkpoint does not double a worker's: it holds until the
+// part's next step. Who keeps a State longer keeps a copy().
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,6 +21,7 @@ struct State {
   void add(const std::string& prefix, const State& part);
   // The inverse of add. A prefix that is not there is an empty State.
   State part(const std::string& prefix) const;
+  State copy() const;
   // Throws std::runtime_error that names the tensor, if it is missing or has another shape or dtype than
   // `like`.
   const at::Tensor& require(const std::string& name, const at::Tensor& like) const;

@@ -240,11 +240,10 @@ void Worker::checkpoint(std::int64_t step) {
 State Worker::state(std::int64_t step) const {
   State state;
   for (const TrainedTensor& t : trained_) {
-    state.tensors["live/" + t.name] = t.tensor.detach().clone();
+    state.tensors["live/" + t.name] = t.tensor.detach();
     state.tensors["agreed/" + t.name] = state.tensors["live/" + t.name];
   }
-  for (const auto& [name, tensor] : outer_->agreed())
-    state.tensors["agreed/" + name] = tensor.detach().clone();
+  for (const auto& [name, tensor] : outer_->agreed()) state.tensors["agreed/" + name] = tensor.detach();
   for (const auto& [name, tensor] : task_->frozen()) state.tensors["frozen/" + name] = tensor;
   state.add("optimizer", optimizer_->state());
   state.add("outer", outer_->state());

@@ -32,7 +32,7 @@ State ParameterList::state() const {
   State state;
   for (std::size_t b = 0; b < buffers_.size(); ++b) {
     for (std::size_t i = 0; i < trained_.size(); ++i) {
-      state.tensors[trained_[i].name + "/" + buffer_names_[b]] = buffers_[b][i].clone();
+      state.tensors[trained_[i].name + "/" + buffer_names_[b]] = buffers_[b][i];
     }
   }
   return state;

@@ -44,8 +44,8 @@ void EagerDiLoCo::go_ahead(const Fragment& fragment) {
 
 State EagerDiLoCo::state() const {
   State state = StreamedLoop::state();
-  state.tensors["start"] = start_.clone();
-  state.tensors["own_momentum"] = own_momentum_.clone();
+  state.tensors["start"] = start_;
+  state.tensors["own_momentum"] = own_momentum_;
   return state;
 }
 

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "quant/codec/outer_pass.h"
+
 namespace thinwire::trainer {
 namespace {
 
@@ -49,24 +51,42 @@ FragmentExchange::FragmentExchange(const OuterContext& context, std::shared_ptr<
 }
 
 void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest) {
-  if (const std::size_t bad = quant::find_nan(delta); bad < delta.size())
-    throw std::runtime_error(fmt::format(
-        "worker {} at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; "
-        "resume from the last checkpoint with a lower inner.lr, or with inner.clip set",
-        context_.engine->rank(), step, describe_(bad), fragment_));
-  const std::uint64_t key = quant::stream_key({.seed = context_.seed,
-                                               .step = static_cast<std::uint64_t>(step),
-                                               .worker = static_cast<std::uint32_t>(context_.engine->rank()),
-                                               .fragment = fragment_,
-                                               .leg = 0});
+  refuse_nan(step, quant::find_nan(delta));
   comm::Buffer payload(codec_->encoded_bytes(size_));
   if (error_feedback_)
-    error_feedback_->encode(delta, key, payload);
+    error_feedback_->encode(delta, key_of(step), payload);
   else
-    codec_->encode(delta, key, payload);
+    codec_->encode(delta, key_of(step), payload);
   sent_step_ = step;
   state_digest_ = state_digest;
   submit(payload);
+}
+
+void FragmentExchange::send_drift(std::int64_t step, std::span<const float> agreed,
+                                  std::span<const float> live, std::uint64_t state_digest) {
+  comm::Buffer payload(codec_->encoded_bytes(size_));
+  refuse_nan(step, error_feedback_ ? error_feedback_->encode_delta(agreed, live, key_of(step), payload)
+                                   : quant::encode_delta(*codec_, {.agreed = agreed, .local = live},
+                                                         key_of(step), payload));
+  sent_step_ = step;
+  state_digest_ = state_digest;
+  submit(payload);
+}
+
+std::uint64_t FragmentExchange::key_of(std::int64_t step) const {
+  return quant::stream_key({.seed = context_.seed,
+                            .step = static_cast<std::uint64_t>(step),
+                            .worker = static_cast<std::uint32_t>(context_.engine->rank()),
+                            .fragment = fragment_,
+                            .leg = 0});
+}
+
+void FragmentExchange::refuse_nan(std::int64_t step, std::size_t index) const {
+  if (index == size_) return;
+  throw std::runtime_error(fmt::format(
+      "worker {} at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; "
+      "resume from the last checkpoint with a lower inner.lr, or with inner.clip set",
+      context_.engine->rank(), step, describe_(index), fragment_));
 }
 
 void FragmentExchange::submit(const comm::Buffer& payload) {

@@ -31,6 +31,9 @@ class FragmentExchange {
   // with every worker's on arrival. Throws std::runtime_error that names worker, tensor and index if a value
   // is NaN; nothing is sent then.
   void send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest);
+  // The same for delta = agreed - live, in one sweep over memory.
+  void send_drift(std::int64_t step, std::span<const float> agreed, std::span<const float> live,
+                  std::uint64_t state_digest);
 
   // What the other workers decode from this one's part of the mean in flight.
   void decode_own(std::span<float> values) const { codec_->decode(mean_->payload(), values); }
@@ -46,6 +49,8 @@ class FragmentExchange {
   void resend();
 
  private:
+  std::uint64_t key_of(std::int64_t step) const;
+  void refuse_nan(std::int64_t step, std::size_t index) const;
   void submit(const comm::Buffer& payload);
   void compare_digests() const;
 

@@ -50,9 +50,7 @@ bool StreamedLoop::is_due(const Fragment& fragment, std::int64_t step) const {
 }
 
 void StreamedLoop::send(Fragment& fragment, std::int64_t step, std::span<const float> start) {
-  const std::span<float> delta = scratch_of(fragment);
-  quant::outer_delta(start, live_of(fragment), delta);
-  fragment.exchange->send(step, delta, state_digest());
+  fragment.exchange->send_drift(step, start, live_of(fragment), state_digest());
 }
 
 void StreamedLoop::commit(Fragment& fragment, std::int64_t step) {
@@ -127,8 +125,8 @@ std::uint64_t StreamedLoop::state_digest() const {
 
 State StreamedLoop::state() const {
   State state;
-  state.tensors["agreed"] = agreed_.clone();
-  state.tensors["momentum"] = momentum_.clone();
+  state.tensors["agreed"] = agreed_;
+  state.tensors["momentum"] = momentum_;
   for (std::size_t p = 0; p < fragments_.size(); ++p)
     state.add(fmt::format("fragment_{}", p), fragments_[p].exchange->state());
   return state;

@@ -109,12 +109,11 @@ TEST_P(EveryOptimizer, GoesOnBitForBitFromItsState) {
   auto resumed = some_tensors();
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < resumed.size(); ++i) resumed[i].tensor.copy_(straight[i].tensor);
-  const trainer::State state = first->state();
+  const trainer::State state = first->state().copy();
   for (int step = 4; step <= 6; ++step) {
     set_gradients(straight, step);
     first->step(0.01);
   }
-  // The state is a copy: the steps since have not changed it.
   const auto second = make_inner_optimizer(options, resumed);
   second->load(state);
   for (int step = 4; step <= 6; ++step) {

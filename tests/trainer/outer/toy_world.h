@@ -79,7 +79,7 @@ class ToyWorker {
   State state() const {
     State state;
     for (const TrainedTensor& t : tensors_) state.tensors["live/" + t.name] = t.tensor.detach().clone();
-    state.add("outer", loop_->state());
+    state.add("outer", loop_->state().copy());
     return state;
   }
 
