@@ -27,6 +27,10 @@ bool Work::test() {
   return state_->done;
 }
 
+bool Work::sent() const {
+  return state_->num_unsent == 0;
+}
+
 std::vector<Buffer> Work::take() {
   if (!state_->done) throw std::logic_error("take() before test() returned true");
   return std::move(state_->incoming);
@@ -58,6 +62,13 @@ void Communicator::fail(const CommError& error) {
 }
 std::uint64_t Communicator::moved() const {
   return core_->moved();
+}
+
+std::size_t Communicator::sending() const {
+  return core_->sending();
+}
+void Communicator::reuse(Buffer storage) {
+  core_->transport().reuse(std::move(storage));
 }
 
 std::unique_ptr<Work> Communicator::exchange(ExchangeRequest request) {

@@ -36,6 +36,9 @@ struct ExchangeRequest {
   std::uint64_t sequence = 0;  // equal on all ranks for the same exchange, never used twice
   std::vector<std::span<const std::byte>> outgoing{};  // entry r goes to rank r; entries may be the same span
   std::size_t max_bytes = 0;  // local limit on each incoming message, checked before allocating
+  // By rank: the exact size of its message, where this rank knows it and the peer knows that too; or empty.
+  // It may then come without a question, into memory that was made ready. All ranks give sizes, or none does.
+  std::vector<std::size_t> expected_bytes{};
   Traffic traffic = Traffic::kWire;
   std::string what{};  // for error messages, e.g. "fragment 2 at step 60, gather"
 };
@@ -58,6 +61,8 @@ class Work {
   // Moves what can be moved without blocking. True when every message was sent and received; throws CommError
   // on failure, and kTimeout or kOutOfPhase past the deadline.
   bool test();
+  // Every own message has left, as far as the transport knows.
+  bool sent() const;
   // One buffer per rank; the own entry is a copy of the own outgoing bytes. Once, after test() returned true.
   std::vector<Buffer> take();
   // Earliest time at which test() can make progress, if the transport knows (a shaped link does). Peers may
@@ -93,6 +98,13 @@ class Communicator {
 
   // Messages moved so far, in either direction: a caller that polls sees whether polling is worth while.
   std::uint64_t moved() const;
+
+  // Exchanges of wire traffic with a message that has not left. Who has much to send looks here and waits, so
+  // that others, and control messages, find a short queue.
+  std::size_t sending() const;
+
+  // Hands back what take() gave, for later messages to come in: in steady state nothing is allocated.
+  void reuse(Buffer storage);
 
   // Puts a layer (a shaped link) around the transport. Before the first exchange; std::logic_error
   // afterwards.

@@ -60,7 +60,9 @@ std::shared_ptr<Work::State> Communicator::Core::begin(ExchangeRequest request) 
   state->incoming[rank].assign(own.begin(), own.end());
   state->peers[rank] = {true, true, true};
   state->core = this;
+  state->num_unsent = size - 1;
   active_[state->request.sequence] = state;
+  if (size > 1 && state->request.traffic == Traffic::kWire) ++sending_;
   // Rank r starts with its right neighbour, so that not everybody sends to rank 0 first.
   for (int i = 1; i < size; ++i) send_to(*state, (rank + i) % size);
   finish_if_complete(*state);
@@ -74,6 +76,10 @@ void Communicator::Core::check_request(const ExchangeRequest& request) const {
     throw std::invalid_argument(fmt::format("[{}] rank {}: {} outgoing messages for a world of {}",
                                             request.what, rank, request.outgoing.size(), transport_->size()));
   }
+  if (!request.expected_bytes.empty() && request.expected_bytes.size() != request.outgoing.size()) {
+    throw std::invalid_argument(fmt::format("[{}] rank {}: {} expected sizes for a world of {}", request.what,
+                                            rank, request.expected_bytes.size(), transport_->size()));
+  }
   if (active_.contains(request.sequence)) {
     throw std::invalid_argument(
         fmt::format("[{}] rank {}: sequence {} is in flight already", request.what, rank, request.sequence));
@@ -84,8 +90,10 @@ void Communicator::Core::send_to(Work::State& state, int peer) {
   require_present(state, peer);
   const ExchangeRequest& request = state.request;
   const auto bytes = request.outgoing[peer];
+  const bool expected = !request.expected_bytes.empty();
   try {
-    progressed(state, transport_->send({peer, request.sequence, request.traffic, bytes}));
+    if (expected) transport_->expect(peer, request.sequence, request.expected_bytes[peer]);
+    progressed(state, transport_->send({peer, request.sequence, request.traffic, bytes, expected}));
   } catch (const CommError& error) {
     fail(error);
   }
@@ -148,9 +156,9 @@ void Communicator::Core::handle(TransportEvent& event) {
   if (found == active_.end()) return;
   Work::State& state = *found->second;
   PeerProgress& progress = state.peers[event.peer];
-  if (event.kind == Kind::kSent) progress.sent = true;
+  if (event.kind == Kind::kSent) note_sent(state, event.peer);
   if (event.kind == Kind::kReceived) {
-    progress.received = true;
+    progress.announced = progress.received = true;
     state.incoming[event.peer] = std::move(event.data);
   }
   progressed(state, Clock::now());
@@ -197,6 +205,11 @@ void Communicator::Core::check_announced(const Work::State& state, int peer, con
          fmt::format("expected a {} message, got a {} message; the ranks submit different operations",
                      name(state.request.traffic), name(message.traffic)));
   }
+}
+
+void Communicator::Core::note_sent(Work::State& state, int peer) {
+  state.peers[peer].sent = true;
+  if (--state.num_unsent == 0 && state.request.traffic == Traffic::kWire) --sending_;
 }
 
 void Communicator::Core::progressed(Work::State& state, Clock::time_point when) {

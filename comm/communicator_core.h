@@ -27,6 +27,7 @@ struct Work::State {
   ExchangeRequest request;
   std::vector<PeerProgress> peers;
   std::vector<Buffer> incoming;
+  int num_unsent = 0;
   Clock::time_point start;
   Clock::time_point deadline;
   bool done = false;
@@ -43,6 +44,7 @@ class Communicator::Core {
   Transport& transport() { return *transport_; }
   const ByteCounters& counters() const { return counters_; }
   std::uint64_t moved() const { return moved_; }
+  std::size_t sending() const { return sending_; }
   void wrap(const std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)>& layer);
 
   std::shared_ptr<Work::State> begin(ExchangeRequest request);
@@ -67,6 +69,7 @@ class Communicator::Core {
   void handle_announced(const TransportEvent& event);
   void accept(Work::State& state, int peer, const Announcement& message);
   void check_announced(const Work::State& state, int peer, const Announcement& message);
+  void note_sent(Work::State& state, int peer);
   void progressed(Work::State& state, Clock::time_point when);
   void finish_if_complete(Work::State& state);
   void require_present(const Work::State& state, int peer);
@@ -85,6 +88,7 @@ class Communicator::Core {
   std::optional<CommError> failure_;
   ByteCounters counters_;
   std::uint64_t moved_ = 0;
+  std::size_t sending_ = 0;
   std::vector<TransportEvent> events_;
 };
 

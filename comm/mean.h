@@ -2,12 +2,16 @@
 // leg"). M workers, S bytes of payload, h = 64 bytes of header; files in comm/collectives/:
 //
 //   gather: all-gather of the workers' payloads; every worker decodes all M in rank order.
-//           Each worker sends (M-1) * (S + h) bytes in one exchange; one rounding.
+//           Each worker sends (M-1) * (S + h) bytes; one rounding.
 //   reduce: all-to-all of chunks, float32 sum in rank order and division by M at the chunk's owner,
 //   re-encode,
-//           all-gather of the means. Each worker sends about 2 (M-1)/M * S + 2 (M-1) h bytes in two
-//           exchanges; two roundings. The owner applies its own re-encoded values, as everybody else does, or
+//           all-gather of the means. Each worker sends about 2 (M-1)/M * S + 2 (M-1) h bytes; two roundings.
+//           The owner applies its own re-encoded values, as everybody else does, or
 //           replicas would fork.
+//
+// What one worker sends another travels in segments of up to 256 KiB (comm/collectives/segments.h), each with
+// a header of its own, a few at a time: coding, sending and decoding overlap, fragments share the link, and
+// control messages wait for a segment at most. The bits are those of one piece.
 //
 // Either way every worker ends with the same bits. The payload's values must not sum to NaN (an infinity of
 // each sign does): the reduce leg's codes of a NaN are unspecified, though the same everywhere.
@@ -15,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,7 +42,8 @@ enum class Leg : std::uint8_t { kGather = 0, kReduce = 1 };
 // backend.
 Leg choose_leg(std::string_view setting, int workers, const quant::Codec& codec, std::size_t num_values);
 
-// Wire bytes one worker sends for one mean: headers and payloads, once per destination. Exact.
+// Wire bytes one worker sends for one mean: headers and payloads of all segments, once per destination.
+// Exact.
 std::uint64_t mean_wire_bytes(Leg leg, int workers, int rank, const quant::Codec& codec,
                               std::size_t num_values);
 
@@ -50,13 +56,28 @@ struct MeanSpec {
   std::uint64_t state_digest = 0;  // of the sender's agreed state when it sent; rides in the header
 };
 
+// Writes the part of the own payload that holds a range's values: what Codec::slice would cut out.
+using EncodePart = std::function<void(const quant::Codec::Range& range, std::span<std::byte> part)>;
+// Codes `values`, which must stay as they are until coded. key as for Codec::encode.
+EncodePart encode_values(std::shared_ptr<const quant::Codec> codec, std::span<const float> values,
+                         std::uint64_t key);
+
 // One mean under way. Submit it to the engine; when its ticket is done, decode_mean gives the result.
 class CodedMean : public Operation {
  public:
-  // payload: codec.encoded_bytes(num_values) bytes of this worker's values (std::invalid_argument otherwise);
-  // the object keeps a copy.
+  // Of what was coded before; may be decoded long after it has arrived.
+  // payload: codec.encoded_bytes(num_values) bytes of this worker's values (std::invalid_argument otherwise).
+  // Memory until it is destroyed: the payload S, and (M-1) (S + h) gathered or S + h reduced; in flight, 8
+  // more segments a leg from each worker.
   static std::shared_ptr<CodedMean> make(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
-                                         std::size_t num_values, const Buffer& payload);
+                                         std::size_t num_values, Buffer payload);
+
+  // For a caller who waits: codes and decodes on the engine's thread, a segment while others travel, straight
+  // into `mean`. encode is called once for every range, and a range of the mean is written after it was
+  // encoded, so that the mean may stand where the values stood. Both must stay until the ticket is done.
+  // Memory: 8 segments a leg from each worker (and S if the codec rounds stochastically). payload() is empty.
+  static std::shared_ptr<CodedMean> make(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
+                                         std::span<float> mean, EncodePart encode);
 
   virtual const MeanSpec& spec() const = 0;
   // The own payload, kept until the mean is destroyed: a checkpoint stores it and a resumed run sends it
@@ -67,8 +88,8 @@ class CodedMean : public Operation {
   virtual void decode_mean(std::span<float> mean) const = 0;
   // state_digest of every worker, by rank, from the headers. Only after the ticket is done.
   virtual std::vector<std::uint64_t> state_digests() const = 0;
-  // Bytes handed over for sending, by exchange; equal to mean_wire_bytes in sum. Only after the ticket is
-  // done.
+  // Bytes handed over for sending, by exchange (gather; chunks, means); equal to mean_wire_bytes in sum. Only
+  // after the ticket is done.
   virtual std::vector<std::uint64_t> sent_bytes() const = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "comm/progress_engine.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include <condition_variable>
 #include <exception>
@@ -86,6 +87,7 @@ struct ProgressEngine::Impl {
 // The engine's thread, from the first call of the backend to the last.
 void ProgressEngine::Impl::run() {
   pthread_setname_np(pthread_self(), "thinwire-comm");
+  prctl(PR_SET_TIMERSLACK, 1000UL);  // ns: sleeps of 50 us that end on time
   auto communicator = connect();
   if (!communicator) return;
   while (collect()) advance_all(*communicator);

@@ -16,7 +16,7 @@
 namespace thinwire::comm {
 
 // A collective as a state machine. Called on the engine's thread only, with the id that submit() gave.
-// Each exchange it starts uses sequence = exchange_sequence(id, leg), leg < 4.
+// Each exchange it starts uses sequence = exchange_sequence(id, number), every number at most once.
 class Operation {
  public:
   virtual ~Operation() = default;
@@ -26,8 +26,9 @@ class Operation {
   virtual std::optional<Clock::time_point> next_event() const { return std::nullopt; }
 };
 
-constexpr std::uint64_t exchange_sequence(std::uint64_t id, unsigned leg) {
-  return id * 4 + leg;
+constexpr std::uint64_t kExchangesPerOperation = std::uint64_t{1} << 20;
+constexpr std::uint64_t exchange_sequence(std::uint64_t id, std::uint64_t number) {
+  return id * kExchangesPerOperation + number;
 }
 
 // A submitted operation, shared by the submitter and the engine. Copies stand for the same operation; any

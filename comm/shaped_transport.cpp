@@ -53,11 +53,13 @@ class ShapedTransport final : public Transport {
 
   Clock::time_point send(const OutgoingMessage& message) override {
     const auto leaves = up_.serve(clock_(), message.bytes.size(), message.traffic);
-    leaving_.emplace(leaves, message);
+    // Every message is announced: the announcement's arrival says when the message is due.
+    leaving_.emplace(leaves, message)->second.expected = false;
     return leaves;
   }
 
   void accept(int peer, std::uint64_t sequence) override { inner_->accept(peer, sequence); }
+  void reuse(Buffer storage) override { inner_->reuse(std::move(storage)); }
 
   void poll(std::vector<TransportEvent>& events) override {
     const auto now = clock_();

@@ -32,6 +32,7 @@ struct OutgoingMessage {
   std::uint64_t sequence = 0;
   Traffic traffic = Traffic::kWire;
   std::span<const std::byte> bytes;  // must live until kSent
+  bool expected = false;             // the peer has called expect(), or will
 };
 
 struct TransportEvent {
@@ -64,8 +65,16 @@ class Transport {
   // shaped link holds it. Deadlines count from there.
   virtual Clock::time_point send(const OutgoingMessage& message) = 0;
 
+  // The peer will send `sequence` as an expected message of so many bytes: a backend may make room before it
+  // comes, and deliver it with kReceived alone. Announcing it as any other message is right too.
+  virtual void expect(int /*peer*/, std::uint64_t /*sequence*/, std::size_t /*num_bytes*/) {}
+
   // Starts receiving an announced message. Once for each.
   virtual void accept(int peer, std::uint64_t sequence) = 0;
+
+  // Memory for accept() to use again: the data of a message that nobody needs any more. A backend may drop
+  // it.
+  virtual void reuse(Buffer /*storage*/) {}
 
   // Moves what can be moved without blocking and appends what happened. Throws CommError if the library below
   // fails or a peer breaks the protocol.

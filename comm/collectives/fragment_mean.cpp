@@ -3,46 +3,103 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 #include <stdexcept>
+
+#include "quant/kernel/outer_ops.h"
 
 namespace thinwire::comm {
 
 FragmentMean::FragmentMean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
-                           std::size_t num_values, const Buffer& payload)
-    : spec_(spec),
-      codec_(std::move(codec)),
-      num_values_(num_values),
-      own_frame_(quant::kWireHeaderBytes + payload.size()) {
-  if (payload.size() != codec_->encoded_bytes(num_values)) {
+                           std::size_t num_values, MeanParts parts)
+    : spec_(spec), codec_(std::move(codec)), num_values_(num_values), parts_(std::move(parts)) {
+  const std::size_t expected = codec_->encoded_bytes(num_values);
+  if (!decodes_on_arrival() && parts_.payload.size() != expected) {
     throw std::invalid_argument(
         fmt::format("[mean] fragment {}: {} values in {} take {} bytes, the payload has {}", spec.fragment,
-                    num_values, codec_->name(), codec_->encoded_bytes(num_values), payload.size()));
+                    num_values, codec_->name(), expected, parts_.payload.size()));
   }
-  std::copy(payload.begin(), payload.end(), own_frame_.begin() + quant::kWireHeaderBytes);
 }
 
-std::optional<Clock::time_point> FragmentMean::next_event() const {
-  return work_ ? work_->next_event() : std::nullopt;
-}
-
-std::unique_ptr<Work> FragmentMean::start(Communicator& communicator, std::uint64_t id, unsigned leg,
-                                          std::vector<std::span<const std::byte>> outgoing,
-                                          std::size_t max_values) {
-  std::uint64_t sent = 0;
-  for (int r = 0; r < communicator.size(); ++r) sent += r == communicator.rank() ? 0 : outgoing[r].size();
-  sent_bytes_.push_back(sent);
-  const char* exchange = spec_.leg == Leg::kGather ? "gather" : leg == 0 ? "reduce, chunks" : "reduce, means";
-  return communicator.exchange({.sequence = exchange_sequence(id, leg),
-                                .outgoing = std::move(outgoing),
-                                .max_bytes = max_frame_bytes(*codec_, max_values),
-                                .traffic = Traffic::kWire,
-                                .what = describe(spec_, exchange)});
-}
-
-void FragmentMean::check_mean(std::span<float> mean) const {
+void FragmentMean::decode_mean(std::span<float> mean) const {
   if (mean.size() != num_values_) {
     throw std::invalid_argument(fmt::format("[mean] fragment {} has {} values, the span for its mean has {}",
                                             spec_.fragment, num_values_, mean.size()));
+  }
+  if (!decodes_on_arrival()) return decode_kept(mean);
+  if (mean.data() != parts_.mean.data()) std::ranges::copy(parts_.mean, mean.begin());
+}
+
+Buffer FragmentMean::new_frame(std::size_t num_values) {
+  Buffer frame;
+  if (!spare_frames_.empty()) {
+    frame = std::move(spare_frames_.back());
+    spare_frames_.pop_back();
+  }
+  frame.resize(quant::kWireHeaderBytes + codec_->encoded_bytes(num_values));
+  return frame;
+}
+
+Buffer FragmentMean::own_frame(const Range& range) {
+  Buffer frame = new_frame(range.count);
+  const auto part = std::span(frame).subspan(quant::kWireHeaderBytes);
+  if (decodes_on_arrival()) {
+    parts_.encode(range, part);
+  } else {
+    codec_->slice(parts_.payload, num_values_, range, part);
+  }
+  return frame;
+}
+
+std::unique_ptr<Work> FragmentMean::start(Communicator& communicator, std::uint64_t id, Request request) {
+  const FrameAddress& address = request.address;
+  sent_bytes_.resize(std::max<std::size_t>(sent_bytes_.size(), address.leg + 1));
+  for (const auto& bytes : request.outgoing) sent_bytes_[address.leg] += bytes.size();
+  state_digests_.resize(communicator.size(), spec_.state_digest);
+  // The first segment asks, so that ranks that do different things find out; the others are expected.
+  std::size_t max_values = 0;
+  std::vector<std::size_t> sizes;
+  for (const std::size_t n : request.num_values) {
+    if (n != kNothing) max_values = std::max(max_values, n);
+    sizes.push_back(n == kNothing ? 0 : quant::kWireHeaderBytes + codec_->encoded_bytes(n));
+  }
+  if (address.segment == 0) sizes.clear();
+  const std::uint64_t number = address.leg * (kExchangesPerOperation / 2) + address.segment;
+  return communicator.exchange({.sequence = exchange_sequence(id, number),
+                                .outgoing = std::move(request.outgoing),
+                                .max_bytes = max_frame_bytes(*codec_, max_values),
+                                .expected_bytes = std::move(sizes),
+                                .traffic = Traffic::kWire,
+                                .what = describe(spec_, address)});
+}
+
+std::span<const std::byte> FragmentMean::open(const Communicator& communicator, const Buffer& frame,
+                                              const quant::WireInfo& expected) {
+  const quant::WireMessage message = open_frame(frame, expected, communicator.rank());
+  if (expected.leg == 0) state_digests_[expected.worker] = message.state_digest;
+  return message.payload;
+}
+
+// In pieces that stay in the first-level cache between the passes.
+void FragmentMean::mean_of(const Codes& codes, std::span<float> mean) const {
+  const std::size_t n = mean.size();
+  const std::size_t piece = std::lcm(codec_->block(), std::size_t{4096});
+  for (std::size_t first = 0; first < n; first += piece) {
+    const auto part = mean.subspan(first, std::min(piece, n - first));
+    codec_->decode_range(n, first, codes[0], part);
+    for (std::size_t r = 1; r < codes.size(); ++r) codec_->decode_add_range(n, first, codes[r], part);
+    divide_by_workers(part, codes.size());
+  }
+}
+
+// By a power of two the product with the reciprocal is the quotient, bit for bit, and comes sooner.
+void FragmentMean::divide_by_workers(std::span<float> sum, std::size_t workers) {
+  const auto divisor = static_cast<float>(workers);
+  if (std::has_single_bit(workers)) {
+    quant::scale_in_place(sum, 1.0f / divisor);
+  } else {
+    quant::divide_in_place(sum, divisor);
   }
 }
 

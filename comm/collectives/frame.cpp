@@ -7,11 +7,12 @@
 namespace thinwire::comm {
 
 quant::WireInfo frame_info(const MeanSpec& spec, const quant::Codec& codec, std::size_t num_values,
-                           int worker, unsigned leg) {
+                           const FrameAddress& address) {
   quant::WireInfo info = quant::wire_info(codec, num_values);
-  info.leg = static_cast<std::uint8_t>(leg);
+  info.leg = static_cast<std::uint8_t>(address.leg);
   info.fragment = spec.fragment;
-  info.worker = static_cast<std::uint32_t>(worker);
+  info.worker = static_cast<std::uint32_t>(address.worker);
+  info.segment = static_cast<std::uint32_t>(address.segment);
   info.step = spec.step;
   info.state_digest = spec.state_digest;
   return info;
@@ -32,13 +33,18 @@ quant::WireMessage open_frame(const Buffer& frame, const quant::WireInfo& expect
   } catch (const quant::WireError& error) {
     throw CommError(
         CommError::Kind::kBadMessage,
-        fmt::format("[mean] rank {}, peer {}: fragment {} at step {}, exchange {}: {}", rank, expected.worker,
-                    expected.fragment, expected.step, expected.leg, error.what()));
+        fmt::format("[mean] rank {}, peer {}: fragment {} at step {}, exchange {}, segment {}: {}", rank,
+                    expected.worker, expected.fragment, expected.step, expected.leg, expected.segment,
+                    error.what()));
   }
 }
 
-std::string describe(const MeanSpec& spec, const char* exchange) {
-  return fmt::format("fragment {} at step {}, {}", spec.fragment, spec.step, exchange);
+std::string describe(const MeanSpec& spec, const FrameAddress& address) {
+  const char* exchange = spec.leg == Leg::kGather ? "gather"
+                         : address.leg == 0       ? "reduce, chunks"
+                                                  : "reduce, means";
+  return fmt::format("fragment {} at step {}, {}, segment {}", spec.fragment, spec.step, exchange,
+                     address.segment);
 }
 
 }  // namespace thinwire::comm

@@ -9,14 +9,24 @@
 
 namespace thinwire::comm {
 
-// What rank `worker` writes into the header of num_values values for the exchange `leg` of a mean.
+// Which of a mean's messages.
+struct FrameAddress {
+  unsigned leg = 0;         // 0: of the workers' values, 1: of their mean
+  std::size_t segment = 0;  // of what leg sends from one worker to another
+  int worker = 0;           // the sender
+};
+
+// What the sender writes into the header of num_values values.
 quant::WireInfo frame_info(const MeanSpec& spec, const quant::Codec& codec, std::size_t num_values,
-                           int worker, unsigned leg);
+                           const FrameAddress& address);
 
 // Fills the first kWireHeaderBytes of a frame whose payload is already behind them.
 void seal_frame(const quant::WireInfo& info, Buffer& frame);
 
 inline std::span<const std::byte> payload_of(const Buffer& frame) {
+  return std::span(frame).subspan(quant::kWireHeaderBytes);
+}
+inline std::span<std::byte> payload_of(Buffer& frame) {
   return std::span(frame).subspan(quant::kWireHeaderBytes);
 }
 
@@ -28,7 +38,7 @@ std::size_t max_frame_bytes(const quant::Codec& codec, std::size_t num_values);
 // kBadMessage that names the field and both sides' values.
 quant::WireMessage open_frame(const Buffer& frame, const quant::WireInfo& expected, int rank);
 
-// "fragment 2 at step 60, gather"
-std::string describe(const MeanSpec& spec, const char* exchange);
+// "fragment 2 at step 60, gather, segment 0"
+std::string describe(const MeanSpec& spec, const FrameAddress& address);
 
 }  // namespace thinwire::comm

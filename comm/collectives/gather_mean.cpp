@@ -1,9 +1,9 @@
-// The gather leg: one all-gather of the workers' frames.
-// Steps: 1. Bytes sent by each worker: (M-1) * (64 + S). Error: that of the codec, once.
+// The gather leg: an all-gather of the workers' frames, a segment of the fragment at a time.
+// Steps: 1, pipelined. Bytes sent by each worker: (M-1) * (64 C + S), C segments. Error: that of the codec,
+// once.
 #include <utility>
 
 #include "comm/collectives/fragment_mean.h"
-#include "quant/kernel/outer_ops.h"
 
 namespace thinwire::comm {
 
@@ -11,40 +11,87 @@ namespace {
 
 class GatherMean final : public FragmentMean {
  public:
-  using FragmentMean::FragmentMean;
+  GatherMean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec, std::size_t num_values,
+             MeanParts parts)
+      : FragmentMean(spec, std::move(codec), num_values, std::move(parts)),
+        segments_(*codec_, num_values),
+        lane_(segments_.count()) {}
 
   bool advance(Communicator& communicator, std::uint64_t id) override {
-    if (!work_) {
-      seal_frame(frame_info(spec_, *codec_, num_values_, communicator.rank(), 0), own_frame_);
-      work_ = start(communicator, id, 0,
-                    std::vector<std::span<const std::byte>>(communicator.size(), own_frame_), num_values_);
-    }
-    if (!work_->test()) return false;
-    frames_ = work_->take();
-    work_.reset();
-    for (int r = 0; r < communicator.size(); ++r) {
-      const auto expected = frame_info(spec_, *codec_, num_values_, r, 0);
-      state_digests_.push_back(open_frame(frames_[r], expected, communicator.rank()).state_digest);
-    }
-    return true;
+    while (lane_.may_start(communicator)) send(communicator, id);
+    if (lane_.oldest_is_complete()) receive(communicator);
+    return lane_.done();
   }
 
-  void decode_mean(std::span<float> mean) const override {
-    check_mean(mean);
-    codec_->decode(payload_of(frames_[0]), mean);
-    for (std::size_t r = 1; r < frames_.size(); ++r) codec_->decode_add(payload_of(frames_[r]), mean);
-    quant::divide_in_place(mean, static_cast<float>(frames_.size()));
+  std::optional<Clock::time_point> next_event() const override { return lane_.next_event(); }
+
+ protected:
+  void decode_kept(std::span<float> mean) const override {
+    for (std::size_t s = 0; s < kept_.size(); ++s) {
+      const Range range = segments_[s];
+      const auto part = mean.subspan(range.first, range.count);
+      for (std::size_t r = 0; r < kept_[s].size(); ++r) {
+        const Buffer& frame = kept_[s][r];  // empty: the own values, which the payload holds
+        if (r == 0) {
+          frame.empty() ? codec_->decode_range(num_values_, range.first, payload(), part)
+                        : codec_->decode(payload_of(frame), part);
+        } else {
+          frame.empty() ? codec_->decode_add_range(num_values_, range.first, payload(), part)
+                        : codec_->decode_add(payload_of(frame), part);
+        }
+      }
+      divide_by_workers(part, kept_[s].size());
+    }
   }
 
  private:
-  std::vector<Buffer> frames_;  // by rank
+  void send(Communicator& communicator, std::uint64_t id) {
+    const std::size_t segment = lane_.next();
+    const Range range = segments_[segment];
+    std::vector<Buffer> frames;
+    frames.push_back(own_frame(range));
+    seal_frame(info_of(segment, communicator.rank()), frames[0]);
+    std::vector<std::span<const std::byte>> outgoing(communicator.size(), frames[0]);
+    outgoing[communicator.rank()] = {};
+    auto work = start(communicator, id,
+                      {.address = {.segment = segment},
+                       .outgoing = std::move(outgoing),
+                       .num_values = std::vector<std::size_t>(communicator.size(), range.count)});
+    lane_.start(std::move(frames), std::move(work));
+  }
+
+  void receive(Communicator& communicator) {
+    const std::size_t segment = lane_.oldest();
+    Lane::Ended ended = lane_.take_oldest();
+    Codes codes(communicator.size());
+    for (int r = 0; r < communicator.size(); ++r) {
+      codes[r] = r == communicator.rank() ? payload_of(ended.sent[0])
+                                          : open(communicator, ended.received[r], info_of(segment, r));
+    }
+    if (decodes_on_arrival()) {
+      const Range range = segments_[segment];
+      mean_of(codes, parts_.mean.subspan(range.first, range.count));
+      for (Buffer& frame : ended.received) communicator.reuse(std::move(frame));
+    } else {
+      kept_.push_back(std::move(ended.received));
+    }
+    recycle(std::move(ended.sent[0]));
+  }
+
+  quant::WireInfo info_of(std::size_t segment, int worker) const {
+    return frame_info(spec_, *codec_, segments_[segment].count, {.segment = segment, .worker = worker});
+  }
+
+  const Segments segments_;
+  Lane lane_;
+  std::vector<std::vector<Buffer>> kept_;  // by segment, by rank; the own ones are empty
 };
 
 }  // namespace
 
 std::shared_ptr<CodedMean> make_gather_mean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
-                                            std::size_t num_values, const Buffer& payload) {
-  return std::make_shared<GatherMean>(spec, std::move(codec), num_values, payload);
+                                            std::size_t num_values, MeanParts parts) {
+  return std::make_shared<GatherMean>(spec, std::move(codec), num_values, std::move(parts));
 }
 
 }  // namespace thinwire::comm

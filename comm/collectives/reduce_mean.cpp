@@ -1,114 +1,191 @@
 // The reduce leg: every rank owns one chunk of the fragment (comm/collectives/chunks.h), takes the mean of it
-// and sends it, coded again, to everybody. Steps: 2. Bytes sent by rank r: sum over q != r of (64 + S_q),
-// then (M-1) * (64 + S_r), where S_q is the size of chunk q; about 2 (M-1)/M * S. Error: that of the codec
-// twice, the second time of the mean.
+// and sends it, coded again, to everybody; a segment of the chunks at a time. Steps: 2, pipelined: the mean
+// of a segment leaves while later segments come. Bytes sent by rank r: sum over q != r of (64 C_q + S_q),
+// then (M-1) * (64 C_r + S_r), where chunk q takes S_q bytes in C_q segments; about 2 (M-1)/M * S. Error:
+// that of the codec twice, the second time of the mean.
 #include <algorithm>
 #include <utility>
 
 #include "comm/collectives/chunks.h"
 #include "comm/collectives/fragment_mean.h"
-#include "quant/kernel/outer_ops.h"
+#include "comm/collectives/part_encoder.h"
 
 namespace thinwire::comm {
 
 namespace {
+
+// A chunk and how it is cut.
+struct Chunked {
+  Chunk chunk;
+  Segments segments;
+  bool has(std::size_t segment) const { return segment < segments.count(); }
+  // Within the chunk.
+  quant::Codec::Range part(std::size_t segment) const { return segments[segment]; }
+  // Within the fragment.
+  quant::Codec::Range range(std::size_t segment) const {
+    const auto part_range = part(segment);
+    return {chunk.first + part_range.first, part_range.count};
+  }
+};
 
 class ReduceMean final : public FragmentMean {
  public:
   using FragmentMean::FragmentMean;
 
   bool advance(Communicator& communicator, std::uint64_t id) override {
-    if (phase_ == Phase::kNew) send_chunks(communicator, id);
-    if (!work_->test()) return false;
-    std::vector<Buffer> frames = work_->take();
-    if (phase_ == Phase::kChunks) {
-      const std::vector<float> mean = mean_of_own_chunk(communicator, frames);
-      send_mean(communicator, id, mean);
-      return false;
-    }
-    check_means(communicator, frames);
-    mean_frames_ = std::move(frames);
-    work_.reset();
-    outgoing_.clear();
-    return true;
+    if (chunks_.empty()) cut(communicator);
+    // Means first: the peers wait for them longest.
+    while (means_.next() < own_means_.size() && means_.may_start(communicator)) send_mean(communicator, id);
+    while (values_.may_start(communicator)) send_values(communicator, id);
+    if (values_.oldest_is_complete()) reduce(communicator);
+    if (means_.oldest_is_complete()) receive_means(communicator);
+    return means_.done();
   }
 
-  void decode_mean(std::span<float> mean) const override {
-    check_mean(mean);
-    const int size = static_cast<int>(mean_frames_.size());
-    for (int r = 0; r < size; ++r) {
-      const Chunk chunk = chunk_of(r, size, num_values_, codec_->block());
-      codec_->decode(payload_of(mean_frames_[r]), mean.subspan(chunk.first, chunk.num_values));
+  std::optional<Clock::time_point> next_event() const override {
+    const auto values = values_.next_event();
+    return values ? values : means_.next_event();
+  }
+
+ protected:
+  void decode_kept(std::span<float> mean) const override {
+    for (std::size_t segment = 0; segment < kept_.size(); ++segment) {
+      decode_means(segment, kept_[segment], mean);
     }
   }
 
  private:
-  enum class Phase { kNew, kChunks, kMeans };
-
-  void send_chunks(Communicator& communicator, std::uint64_t id) {
-    const int size = communicator.size();
-    for (int r = 0; r < size; ++r) {
-      const Chunk chunk = chunk_of(r, size, num_values_, codec_->block());
-      Buffer frame(quant::kWireHeaderBytes + codec_->encoded_bytes(chunk.num_values));
-      codec_->slice(payload(), num_values_, {chunk.first, chunk.num_values},
-                    std::span(frame).subspan(quant::kWireHeaderBytes));
-      seal_frame(frame_info(spec_, *codec_, chunk.num_values, communicator.rank(), 0), frame);
-      outgoing_.push_back(std::move(frame));
+  void cut(Communicator& communicator) {
+    rank_ = communicator.rank();
+    std::size_t most = 0;
+    for (int r = 0; r < communicator.size(); ++r) {
+      const Chunk chunk = chunk_of(r, communicator.size(), num_values_, codec_->block());
+      chunks_.push_back({chunk, Segments(*codec_, chunk.num_values)});
+      most = std::max(most, chunks_.back().segments.count());
     }
-    const Chunk own = chunk_of(communicator.rank(), size, num_values_, codec_->block());
-    work_ = start(communicator, id, 0, {outgoing_.begin(), outgoing_.end()}, own.num_values);
-    phase_ = Phase::kChunks;
+    // Ranks whose chunk has fewer segments send nothing in the last exchange.
+    values_ = Lane(most);
+    means_ = Lane(most);
+    const std::uint64_t key = quant::stream_key({.seed = spec_.seed,
+                                                 .step = spec_.step,
+                                                 .worker = static_cast<std::uint32_t>(rank_),
+                                                 .fragment = spec_.fragment,
+                                                 .leg = 1});
+    encoder_.emplace(codec_, chunks_[rank_].chunk.num_values, key);
   }
 
-  std::vector<float> mean_of_own_chunk(Communicator& communicator, const std::vector<Buffer>& frames) {
-    const int size = communicator.size();
-    const Chunk own = chunk_of(communicator.rank(), size, num_values_, codec_->block());
-    std::vector<float> sum(own.num_values);
-    for (int r = 0; r < size; ++r) {
-      const auto message =
-          open_frame(frames[r], frame_info(spec_, *codec_, own.num_values, r, 0), communicator.rank());
-      state_digests_.push_back(message.state_digest);
-      r == 0 ? codec_->decode(message.payload, sum) : codec_->decode_add(message.payload, sum);
-    }
-    quant::divide_in_place(sum, static_cast<float>(size));
-    return sum;
+  // Values of a segment of that rank's chunk.
+  std::size_t count(std::size_t rank, std::size_t segment) const {
+    return chunks_[rank].has(segment) ? chunks_[rank].part(segment).count : kNothing;
   }
 
-  void send_mean(Communicator& communicator, std::uint64_t id, const std::vector<float>& mean) {
-    const int size = communicator.size();
-    const auto rank = static_cast<std::uint32_t>(communicator.rank());
-    const std::uint64_t key = quant::stream_key(
-        {.seed = spec_.seed, .step = spec_.step, .worker = rank, .fragment = spec_.fragment, .leg = 1});
-    outgoing_.assign(1, Buffer(quant::kWireHeaderBytes + codec_->encoded_bytes(mean.size())));
-    codec_->encode(mean, key, std::span(outgoing_[0]).subspan(quant::kWireHeaderBytes));
-    seal_frame(frame_info(spec_, *codec_, mean.size(), communicator.rank(), 1), outgoing_[0]);
-    std::size_t max_values = 0;
-    for (int r = 0; r < size; ++r) {
-      max_values = std::max(max_values, chunk_of(r, size, num_values_, codec_->block()).num_values);
+  // To each rank, of its own chunk.
+  void send_values(Communicator& communicator, std::uint64_t id) {
+    const std::size_t segment = values_.next();
+    std::vector<Buffer> frames(chunks_.size());
+    for (std::size_t r = 0; r < chunks_.size(); ++r) {
+      if (!chunks_[r].has(segment)) continue;
+      frames[r] = own_frame(chunks_[r].range(segment));
+      const auto info = frame_info(spec_, *codec_, chunks_[r].part(segment).count,
+                                   {.leg = 0, .segment = segment, .worker = rank_});
+      if (static_cast<int>(r) != rank_) seal_frame(info, frames[r]);
     }
-    work_ =
-        start(communicator, id, 1, std::vector<std::span<const std::byte>>(size, outgoing_[0]), max_values);
-    phase_ = Phase::kMeans;
+    std::vector<std::span<const std::byte>> outgoing(frames.begin(), frames.end());
+    outgoing[rank_] = {};
+    auto work = start(communicator, id,
+                      {.address = {.leg = 0, .segment = segment},
+                       .outgoing = std::move(outgoing),
+                       .num_values = std::vector<std::size_t>(chunks_.size(), count(rank_, segment))});
+    values_.start(std::move(frames), std::move(work));
   }
 
-  void check_means(Communicator& communicator, const std::vector<Buffer>& frames) const {
-    const int size = communicator.size();
-    for (int r = 0; r < size; ++r) {
-      const Chunk chunk = chunk_of(r, size, num_values_, codec_->block());
-      open_frame(frames[r], frame_info(spec_, *codec_, chunk.num_values, r, 1), communicator.rank());
+  // The mean of a segment of the own chunk, coded: to be sent when the link has room.
+  void reduce(Communicator& communicator) {
+    const std::size_t segment = values_.oldest();
+    const Chunked& own = chunks_[rank_];
+    Lane::Ended ended = values_.take_oldest();
+    if (own.has(segment)) {
+      const Range part = own.part(segment);
+      Codes codes;
+      for (int r = 0; r < communicator.size(); ++r) {
+        const auto info = frame_info(spec_, *codec_, part.count, {.leg = 0, .segment = segment, .worker = r});
+        codes.push_back(r == rank_ ? payload_of(std::as_const(ended.sent[r]))
+                                   : open(communicator, ended.received[r], info));
+      }
+      sum_.resize(part.count);
+      mean_of(codes, sum_);
+      Buffer frame = new_frame(part.count);
+      encoder_->encode(part, sum_, payload_of(frame));
+      seal_frame(mean_info(segment, rank_), frame);
+      own_means_.push_back(std::move(frame));
+    } else {
+      own_means_.emplace_back();
+    }
+    for (Buffer& frame : ended.sent) recycle(std::move(frame));
+    for (Buffer& frame : ended.received) communicator.reuse(std::move(frame));
+  }
+
+  void send_mean(Communicator& communicator, std::uint64_t id) {
+    const std::size_t segment = means_.next();
+    std::vector<Buffer> frames;
+    frames.push_back(std::move(own_means_[segment]));
+    std::vector<std::span<const std::byte>> outgoing(chunks_.size(), frames[0]);
+    outgoing[rank_] = {};
+    std::vector<std::size_t> num_values;
+    for (std::size_t r = 0; r < chunks_.size(); ++r) num_values.push_back(count(r, segment));
+    auto work = start(communicator, id,
+                      {.address = {.leg = 1, .segment = segment},
+                       .outgoing = std::move(outgoing),
+                       .num_values = std::move(num_values)});
+    means_.start(std::move(frames), std::move(work));
+  }
+
+  void receive_means(Communicator& communicator) {
+    const std::size_t segment = means_.oldest();
+    Lane::Ended ended = means_.take_oldest();
+    for (std::size_t r = 0; r < chunks_.size(); ++r) {
+      const int worker = static_cast<int>(r);
+      if (worker != rank_ && chunks_[r].has(segment)) {
+        open(communicator, ended.received[r], mean_info(segment, worker));
+      }
+    }
+    // As everybody else decodes it.
+    ended.received[rank_] = std::move(ended.sent[0]);
+    if (decodes_on_arrival()) {
+      decode_means(segment, ended.received, parts_.mean);
+      for (Buffer& frame : ended.received) communicator.reuse(std::move(frame));
+    } else {
+      kept_.push_back(std::move(ended.received));
     }
   }
 
-  Phase phase_ = Phase::kNew;
-  std::vector<Buffer> outgoing_;     // frames under way: a chunk for each rank, then the own mean
-  std::vector<Buffer> mean_frames_;  // by rank
+  void decode_means(std::size_t segment, const std::vector<Buffer>& frames, std::span<float> mean) const {
+    for (std::size_t r = 0; r < chunks_.size(); ++r) {
+      if (!chunks_[r].has(segment)) continue;
+      const Range range = chunks_[r].range(segment);
+      codec_->decode(payload_of(frames[r]), mean.subspan(range.first, range.count));
+    }
+  }
+
+  quant::WireInfo mean_info(std::size_t segment, int worker) const {
+    return frame_info(spec_, *codec_, chunks_[worker].part(segment).count,
+                      {.leg = 1, .segment = segment, .worker = worker});
+  }
+
+  int rank_ = 0;
+  std::vector<Chunked> chunks_;  // by rank
+  Lane values_, means_;
+  std::optional<PartEncoder> encoder_;  // of the own chunk's mean
+  std::vector<float> sum_;
+  std::vector<Buffer> own_means_;          // by segment; empty once sent
+  std::vector<std::vector<Buffer>> kept_;  // by segment, by rank
 };
 
 }  // namespace
 
 std::shared_ptr<CodedMean> make_reduce_mean(const MeanSpec& spec, std::shared_ptr<const quant::Codec> codec,
-                                            std::size_t num_values, const Buffer& payload) {
-  return std::make_shared<ReduceMean>(spec, std::move(codec), num_values, payload);
+                                            std::size_t num_values, MeanParts parts) {
+  return std::make_shared<ReduceMean>(spec, std::move(codec), num_values, std::move(parts));
 }
 
 }  // namespace thinwire::comm

@@ -4,9 +4,16 @@
 
 #include <array>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "quant/codec/topk_codec.h"
+
+// The same hash by the widest vectors that the processor has: the library chooses when asked by this header,
+// which it brings on x86 alone.
+#if __has_include(<xxh_x86dispatch.h>) && defined(__x86_64__)
+#include <xxh_x86dispatch.h>
+#endif
 
 namespace thinwire::quant {
 namespace {
@@ -23,7 +30,8 @@ struct PackedHeader {
   std::uint8_t rotated;
   std::uint16_t k;
   std::uint64_t step;
-  std::uint64_t num_values;
+  std::uint32_t num_values;
+  std::uint32_t segment;
   std::uint64_t payload_bytes;
   std::uint64_t state_digest;
   std::uint64_t checksum;
@@ -86,6 +94,10 @@ void write_header(const WireInfo& info, std::span<const std::byte> payload,
     throw std::invalid_argument("write_header: payload_bytes says " + std::to_string(info.payload_bytes) +
                                 ", the payload has " + std::to_string(payload.size()));
   }
+  if (info.num_values > std::numeric_limits<std::uint32_t>::max()) {
+    throw std::invalid_argument("write_header: a message holds fewer than 2^32 values, num_values says " +
+                                std::to_string(info.num_values) + "; send it in segments");
+  }
   PackedHeader packed{.magic = kMagic,
                       .version = kWireVersion,
                       .codec = info.codec,
@@ -97,7 +109,8 @@ void write_header(const WireInfo& info, std::span<const std::byte> payload,
                       .rotated = info.rotated,
                       .k = info.k,
                       .step = info.step,
-                      .num_values = info.num_values,
+                      .num_values = static_cast<std::uint32_t>(info.num_values),
+                      .segment = info.segment,
                       .payload_bytes = info.payload_bytes,
                       .state_digest = info.state_digest,
                       .checksum = 0};
@@ -125,6 +138,7 @@ WireMessage read_message(std::span<const std::byte> message, const WireInfo& exp
   expect("worker", expected.worker, packed.worker, kPhaseAdvice);
   expect("step", expected.step, packed.step, kPhaseAdvice);
   expect("num_values", expected.num_values, packed.num_values, kConfigAdvice);
+  expect("segment", expected.segment, packed.segment, kPhaseAdvice);
   expect("payload_bytes", expected.payload_bytes, packed.payload_bytes, kConfigAdvice);
   expect("message length", length, message.size(), kCorruptAdvice);
 
@@ -149,6 +163,7 @@ WireInfo inspect_message(std::span<const std::byte> message) {
                 .worker = packed.worker,
                 .step = packed.step,
                 .num_values = packed.num_values,
+                .segment = packed.segment,
                 .payload_bytes = packed.payload_bytes};
   info.state_digest = read_message(message, info).state_digest;
   return info;

@@ -27,7 +27,8 @@ struct WireInfo {
   std::uint32_t fragment = 0;
   std::uint32_t worker = 0;  // the sender
   std::uint64_t step = 0;
-  std::uint64_t num_values = 0;
+  std::uint64_t num_values = 0;  // of this message, below 2^32
+  std::uint32_t segment = 0;     // its number, where a payload travels in several messages
   std::uint64_t payload_bytes = 0;
   std::uint64_t state_digest = 0;  // of the sender's agreed state; not compared by read_message
 };
@@ -47,7 +48,7 @@ class WireError : public std::runtime_error {
 };
 
 // header: the message's first bytes; payload: what follows, info.payload_bytes of it
-// (std::invalid_argument otherwise).
+// (std::invalid_argument otherwise, and for 2^32 values or more).
 void write_header(const WireInfo& info, std::span<const std::byte> payload,
                   std::span<std::byte, kWireHeaderBytes> header);
 

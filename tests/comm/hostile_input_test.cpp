@@ -39,7 +39,7 @@ Buffer frame_of(const MeanSpec& spec, int worker = 1) {
   const std::size_t n = spec.leg == Leg::kGather ? kValues : chunk_of(0, 2, kValues, 64).num_values;
   Buffer frame(quant::kWireHeaderBytes + codec->encoded_bytes(n));
   codec->encode(std::vector<float>(n, 0.5f), 0, std::span(frame).subspan(quant::kWireHeaderBytes));
-  seal_frame(frame_info(spec, *codec, n, worker, 0), frame);
+  seal_frame(frame_info(spec, *codec, n, {.worker = worker}), frame);
   return frame;
 }
 

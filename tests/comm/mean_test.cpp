@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "comm/collectives/chunks.h"
+#include "comm/collectives/segments.h"
 #include "quant/codec/wire_header.h"
 #include "quant/kernel/outer_ops.h"
 #include "tests/comm/world.h"
@@ -22,21 +23,23 @@ using quant::Rounding;
 
 std::vector<float> values_of(int rank, std::size_t num_values) {
   std::mt19937 generator(1000 + rank);
-  std::normal_distribution<float> normal(0.0f, 0.01f);
   std::vector<float> values(num_values);
-  for (float& value : values) value = normal(generator);
+  for (float& value : values) value = 0.01f * (static_cast<float>(generator()) / 4294967296.0f - 0.5f);
   return values;
 }
 
 constexpr std::uint64_t kSeed = 5;
 
+std::uint64_t key_of(const MeanSpec& spec, int rank) {
+  return quant::stream_key({.seed = spec.seed,
+                            .step = spec.step,
+                            .worker = static_cast<std::uint32_t>(rank),
+                            .fragment = spec.fragment});
+}
+
 Buffer encode(const Codec& codec, const MeanSpec& spec, int rank, std::size_t num_values) {
   Buffer payload(codec.encoded_bytes(num_values));
-  const std::uint64_t key = quant::stream_key({.seed = spec.seed,
-                                               .step = spec.step,
-                                               .worker = static_cast<std::uint32_t>(rank),
-                                               .fragment = spec.fragment});
-  codec.encode(values_of(rank, num_values), key, payload);
+  codec.encode(values_of(rank, num_values), key_of(spec, rank), payload);
   return payload;
 }
 
@@ -67,15 +70,23 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 
-void check_mean(const std::shared_ptr<const Codec>& codec, Leg leg, int workers, std::size_t num_values) {
+// From a payload coded before, or from values that the mean replaces.
+enum class Form { kPayload, kValues };
+
+void check_mean(const std::shared_ptr<const Codec>& codec, Leg leg, int workers, std::size_t num_values,
+                Form form = Form::kPayload) {
   const std::vector<float> expected = plain_mean(*codec, leg, workers, num_values);
   run_engines(workers, [&](ProgressEngine& engine) {
     const int rank = engine.rank();
     const MeanSpec spec = spec_of(leg, rank);
-    const Buffer payload = encode(*codec, spec, rank, num_values);
-    const auto operation = CodedMean::make(spec, codec, num_values, payload);
+    const Buffer payload = form == Form::kPayload ? encode(*codec, spec, rank, num_values) : Buffer();
+    std::vector<float> mean = form == Form::kValues ? values_of(rank, num_values) : std::vector<float>();
+    const auto operation =
+        form == Form::kPayload
+            ? CodedMean::make(spec, codec, num_values, payload)
+            : CodedMean::make(spec, codec, mean, encode_values(codec, mean, key_of(spec, rank)));
     engine.submit(operation).wait();
-    std::vector<float> mean(num_values);
+    mean.resize(num_values);
     operation->decode_mean(mean);
     EXPECT_TRUE(same_bits(mean, expected)) << codec->name() << " leg " << int(leg) << " rank " << rank
                                            << " of " << workers << " n " << num_values;
@@ -119,6 +130,40 @@ TEST(CodedMean, TakesAnySizeEvenWithFewerBlocksThanWorkers) {
       for (const int workers : {1, 3, 4, 8}) check_mean(codec, leg, workers, num_values);
     }
   }
+}
+
+// Several segments, the last one short, in every leg of every world.
+TEST(CodedMean, GivesInSegmentsTheBitsOfOnePiece) {
+  const std::size_t num_values = kSegmentValues + 1009;
+  for (const std::string& name : quant::codec_names()) {
+    const std::shared_ptr<const Codec> nearest = quant::make_codec({.name = name, .block = 256});
+    ASSERT_GE(Segments(*nearest, num_values).count(), 2u) << name;
+    const std::shared_ptr<const Codec> stochastic =
+        quant::make_codec({.name = name, .block = 256, .rounding = Rounding::kStochastic});
+    check_mean(nearest, Leg::kGather, 2, num_values, Form::kValues);
+    check_mean(stochastic, Leg::kGather, 3, num_values, Form::kPayload);
+    check_mean(nearest, Leg::kReduce, 2, num_values, Form::kPayload);
+    check_mean(stochastic, Leg::kReduce, 2, num_values, Form::kValues);
+  }
+}
+
+TEST(CodedMean, CodesAndDecodesWhereTheValuesStand) {
+  const std::shared_ptr<const Codec> codec =
+      quant::make_codec({.name = "int4", .block = 64, .rounding = Rounding::kStochastic});
+  for (const std::size_t num_values : {0, 1, 63, 64, 1009}) {
+    for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
+      for (const int workers : {1, 3}) check_mean(codec, leg, workers, num_values, Form::kValues);
+    }
+  }
+}
+
+TEST(CodedMean, ReducesChunksOfUnequalNumbersOfSegments) {
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "fp32", .block = 4096});
+  const std::size_t num_values = (16 + 16 + 17) * std::size_t{4096};
+  ASSERT_EQ(Segments(*codec, chunk_of(0, 3, num_values, 4096).num_values).count(), 1u);
+  ASSERT_EQ(Segments(*codec, chunk_of(2, 3, num_values, 4096).num_values).count(), 2u);
+  check_mean(codec, Leg::kReduce, 3, num_values, Form::kPayload);
+  check_mean(codec, Leg::kReduce, 3, num_values, Form::kValues);
 }
 
 TEST(CodedMean, RunsManyFragmentsAtOnce) {
@@ -268,6 +313,38 @@ TEST(MeanWireBytes, FollowsTheFormulaOfEachLeg) {
   EXPECT_EQ(mean_wire_bytes(Leg::kReduce, 4, 0, *codec, 1024), 3u * (64 + 260) + 3u * (64 + 260));
   EXPECT_EQ(mean_wire_bytes(Leg::kGather, 1, 0, *codec, 1024), 0u);
   EXPECT_EQ(mean_wire_bytes(Leg::kReduce, 1, 0, *codec, 1024), 0u);
+}
+
+TEST(MeanWireBytes, CountsAHeaderForEverySegment) {
+  const std::shared_ptr<const Codec> codec = quant::make_codec({.name = "fp32", .block = 256});
+  // 65536 values are 256 KiB, a segment.
+  EXPECT_EQ(mean_wire_bytes(Leg::kGather, 2, 0, *codec, 65536), 64u + 262144);
+  EXPECT_EQ(mean_wire_bytes(Leg::kGather, 2, 0, *codec, 65537), 2 * 64u + 262148);
+  EXPECT_EQ(mean_wire_bytes(Leg::kGather, 3, 0, *codec, 200'000), 2 * (4 * 64u + 800'000));
+  EXPECT_EQ(mean_wire_bytes(Leg::kReduce, 2, 0, *codec, 400'000), 2 * (4 * 64u) + 1'600'000);
+}
+
+TEST(Segments, HoldWholeBlocksAndNoMoreThanTheirBounds) {
+  for (const std::string& name : quant::codec_names()) {
+    for (const std::size_t block : {8, 96, 256, 4096, 1 << 20}) {
+      const std::shared_ptr<const Codec> codec = quant::make_codec({.name = name, .block = block});
+      const std::size_t num_values = (std::size_t{5} << 20) + 3;
+      const Segments segments(*codec, num_values);
+      std::size_t next = 0;
+      for (std::size_t s = 0; s < segments.count(); ++s) {
+        EXPECT_EQ(segments[s].first, next) << name;
+        EXPECT_EQ(next % block, 0u) << name;
+        EXPECT_GT(segments[s].count, 0u) << name;
+        if (block <= 4096) {
+          EXPECT_LE(segments[s].count, kSegmentValues);
+          EXPECT_LE(codec->encoded_bytes(segments[s].count), kSegmentBytes);
+        }
+        next += segments[s].count;
+      }
+      EXPECT_EQ(next, num_values) << name;
+    }
+  }
+  EXPECT_EQ(Segments(*quant::make_codec({.name = "fp32"}), 0).count(), 1u) << "of no values";
 }
 
 }  // namespace

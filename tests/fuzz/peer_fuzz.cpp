@@ -43,7 +43,9 @@ Buffer frame_of(const Fragment& fragment, int worker, unsigned exchange, std::si
   Buffer frame(quant::kWireHeaderBytes);
   const Buffer payload = input.take_bytes(fragment.codec->encoded_bytes(num_values));
   frame.insert(frame.end(), payload.begin(), payload.end());
-  comm::seal_frame(comm::frame_info(fragment.spec, *fragment.codec, num_values, worker, exchange), frame);
+  comm::seal_frame(
+      comm::frame_info(fragment.spec, *fragment.codec, num_values, {.leg = exchange, .worker = worker}),
+      frame);
   return frame;
 }
 
@@ -63,7 +65,7 @@ class HostilePeers {
     const std::size_t expected = fragment.values_from(letter.from, exchange);
     const std::size_t num_values = kind % 2 == 0 ? expected : input.take_below(400);
     letter.data = frame_of(fragment, letter.from, exchange, num_values, input);
-    letter.sequence = comm::exchange_sequence(id, exchange);
+    letter.sequence = comm::exchange_sequence(id, exchange * (comm::kExchangesPerOperation / 2));
     damage(kind, letter, input);
     if (kind == 0xff) letter = {.from = letter.from, .last = true, .reason = "goodbye"};
     world_->put(0, std::move(letter));

@@ -76,6 +76,7 @@ TEST(WireHeader, NamesTheFieldThatDiffers) {
       {"worker", [](WireInfo& info) { info.worker = 0; }},
       {"step", [](WireInfo& info) { info.step = 60; }},
       {"num_values", [](WireInfo& info) { info.num_values = std::uint64_t{1} << 63; }},
+      {"segment", [](WireInfo& info) { info.segment = 1; }},
       {"payload_bytes", [](WireInfo& info) { info.payload_bytes = 9; }},
   };
   for (const auto& [field, change] : changes) {
@@ -131,6 +132,25 @@ TEST(WireHeader, RefusesAPayloadOfAnotherSize) {
   const std::vector<std::byte> payload(9);
   std::array<std::byte, kWireHeaderBytes> header;
   EXPECT_THROW(write_header(sample_info(), payload, header), std::invalid_argument);
+}
+
+TEST(WireHeader, CarriesTheSegmentBesideTheNumberOfItsValues) {
+  WireInfo info = sample_info();
+  info.segment = 0x01020304;
+  const std::vector<std::byte> payload = sample_payload();
+  std::vector<std::byte> message(kWireHeaderBytes);
+  write_header(info, payload, std::span(message).first<kWireHeaderBytes>());
+  message.insert(message.end(), payload.begin(), payload.end());
+  EXPECT_EQ(testing::to_hex(std::span(message).subspan(36, 4)), "04030201");
+  EXPECT_EQ(field_refused(message, sample_info()), "segment");
+  EXPECT_EQ(inspect_message(message).segment, info.segment);
+}
+
+TEST(WireHeader, RefusesMoreValuesThanItCanCount) {
+  WireInfo info = sample_info();
+  info.num_values = std::uint64_t{1} << 32;
+  std::array<std::byte, kWireHeaderBytes> header;
+  EXPECT_THROW(write_header(info, sample_payload(), header), std::invalid_argument);
 }
 
 TEST(WireHeader, DescribesACodecsPayload) {

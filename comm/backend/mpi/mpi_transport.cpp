@@ -2,6 +2,9 @@
 // payload on a tag of its own, sent from where it lies and received where it is wanted. A small payload rides
 // in the envelope.
 //
+// A message that the receiver expects comes without an envelope, unless it is small enough to ride in one:
+// its receives are posted when it is expected.
+//
 // The tag is made of the sequence's low bits; the envelope carries all of it, and the size, so that the
 // receiver can decide before it makes room. Nobody waits in here: every MPI call returns at once, deadlines
 // are the communicator's. Joining and leaving the world are polled against their own.
@@ -17,6 +20,7 @@
 
 #include "comm/backend/mpi/mpi_check.h"
 #include "comm/backend/mpi/mpi_session.h"
+#include "comm/backend/spare_buffers.h"
 #include "comm/backoff.h"
 
 namespace thinwire::comm {
@@ -47,6 +51,8 @@ struct Transfer {
   Key key;
   Buffer data;  // the envelope of a message that is sent, the payload of one that is received
   int remaining = 0;
+  bool expected = false;         // its size is the receiver's word, not the sender's
+  std::size_t num_received = 0;  // while expected
 };
 
 class MpiTransport final : public Transport {
@@ -59,7 +65,9 @@ class MpiTransport final : public Transport {
   std::string_view name() const override { return "mpi"; }
 
   Clock::time_point send(const OutgoingMessage& message) override;
+  void expect(int peer, std::uint64_t sequence, std::size_t num_bytes) override;
   void accept(int peer, std::uint64_t sequence) override;
+  void reuse(Buffer storage) override { spare_.put(std::move(storage)); }
   void poll(std::vector<TransportEvent>& events) override;
   void leave(std::string_view reason) noexcept override;
 
@@ -73,6 +81,8 @@ class MpiTransport final : public Transport {
   MPI_Request* add_request(const std::shared_ptr<Transfer>& transfer);
   void send_envelope(const Envelope& envelope, std::span<const std::byte> inside, int peer,
                      const std::shared_ptr<Transfer>& transfer);
+  void receive(const std::shared_ptr<Transfer>& transfer, std::size_t num_bytes);
+  void check_size(Transfer& transfer, const MPI_Status& status) const;
   void finish_requests(std::vector<TransportEvent>& events);
   void finish(Transfer& transfer, std::vector<TransportEvent>& events);
   bool probe(std::vector<TransportEvent>& events);
@@ -97,6 +107,7 @@ class MpiTransport final : public Transport {
   std::vector<MPI_Status> statuses_;
 
   std::map<Key, Announced> announced_;
+  SpareBuffers spare_;
   std::vector<TransportEvent> ready_;
 };
 
@@ -171,19 +182,29 @@ Clock::time_point MpiTransport::send(const OutgoingMessage& message) {
   transfer->direction = TransportEvent::Kind::kSent;
   transfer->key = {message.peer, message.sequence};
   const bool fits = message.bytes.size() <= kInlineBytes;
-  send_envelope({.magic = kMagic,
-                 .kind = Kind::kMessage,
-                 .traffic = message.traffic,
-                 .reserved = {},
-                 .sequence = message.sequence,
-                 .num_bytes = message.bytes.size()},
-                fits ? message.bytes : std::span<const std::byte>(), message.peer, transfer);
+  if (fits || !message.expected)
+    send_envelope({.magic = kMagic,
+                   .kind = Kind::kMessage,
+                   .traffic = message.traffic,
+                   .reserved = {},
+                   .sequence = message.sequence,
+                   .num_bytes = message.bytes.size()},
+                  fits ? message.bytes : std::span<const std::byte>(), message.peer, transfer);
   for (std::size_t at = fits ? message.bytes.size() : 0; at < message.bytes.size(); at += kMpiPartBytes) {
     const auto part = message.bytes.subspan(at, std::min(kMpiPartBytes, message.bytes.size() - at));
     THINWIRE_MPI_CHECK(MPI_Isend(part.data(), static_cast<int>(part.size()), MPI_BYTE, message.peer,
                                  payload_tag(message.sequence), comm_, add_request(transfer)));
   }
   return Clock::now();
+}
+
+void MpiTransport::expect(int peer, std::uint64_t sequence, std::size_t num_bytes) {
+  if (num_bytes <= kInlineBytes) return;
+  const auto transfer = std::make_shared<Transfer>();
+  transfer->direction = TransportEvent::Kind::kReceived;
+  transfer->key = {peer, sequence};
+  transfer->expected = true;
+  receive(transfer, num_bytes);
 }
 
 void MpiTransport::accept(int peer, std::uint64_t sequence) {
@@ -196,12 +217,17 @@ void MpiTransport::accept(int peer, std::uint64_t sequence) {
     finish(*transfer, ready_);
     return;
   }
-  transfer->data.resize(announced.mapped().num_bytes);
+  receive(transfer, announced.mapped().num_bytes);
+}
+
+void MpiTransport::receive(const std::shared_ptr<Transfer>& transfer, std::size_t num_bytes) {
+  transfer->data = spare_.take();
+  transfer->data.resize(num_bytes);
   for (std::size_t at = 0; at < transfer->data.size(); at += kMpiPartBytes) {
     const auto part =
         std::span(transfer->data).subspan(at, std::min(kMpiPartBytes, transfer->data.size() - at));
-    THINWIRE_MPI_CHECK(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_BYTE, peer,
-                                 payload_tag(sequence), comm_, add_request(transfer)));
+    THINWIRE_MPI_CHECK(MPI_Irecv(part.data(), static_cast<int>(part.size()), MPI_BYTE, transfer->key.first,
+                                 payload_tag(transfer->key.second), comm_, add_request(transfer)));
   }
 }
 
@@ -225,11 +251,26 @@ void MpiTransport::finish_requests(std::vector<TransportEvent>& events) {
   for (int i = 0; i < num_done; ++i) {
     Transfer& transfer = *owners_[indices_[i]];
     --transfer.remaining;
+    if (transfer.expected) check_size(transfer, statuses_[i]);
     finish(transfer, events);
     owners_[indices_[i]].reset();
   }
   std::erase(owners_, nullptr);
   std::erase(requests_, MPI_REQUEST_NULL);
+}
+
+// Only the sizes of whole messages were agreed, so that a short part shows when the last has come.
+void MpiTransport::check_size(Transfer& transfer, const MPI_Status& status) const {
+  int count = 0;
+  THINWIRE_MPI_CHECK(MPI_Get_count(&status, MPI_BYTE, &count));
+  transfer.num_received += static_cast<std::size_t>(std::max(count, 0));
+  if (transfer.remaining > 0 || transfer.num_received == transfer.data.size()) return;
+  throw CommError(
+      CommError::Kind::kBadMessage,
+      fmt::format(
+          "[mpi] rank {}, peer {}, seq {}: expected {} bytes, got {}; compare codec, block, fragments "
+          "and model on all ranks",
+          rank_, transfer.key.first, transfer.key.second, transfer.data.size(), transfer.num_received));
 }
 
 void MpiTransport::finish(Transfer& transfer, std::vector<TransportEvent>& events) {

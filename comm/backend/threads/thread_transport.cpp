@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "comm/backend/spare_buffers.h"
+
 namespace thinwire::comm {
 
 void ThreadWorld::put(int to, Letter letter) {
@@ -29,10 +31,11 @@ class ThreadTransport final : public Transport {
   std::string_view name() const override { return "threads"; }
 
   Clock::time_point send(const OutgoingMessage& message) override {
-    world_->put(message.peer, {.from = rank_,
-                               .sequence = message.sequence,
-                               .traffic = message.traffic,
-                               .data = Buffer(message.bytes.begin(), message.bytes.end())});
+    Buffer copy = spare_.take();
+    copy.assign(message.bytes.begin(), message.bytes.end());
+    world_->put(
+        message.peer,
+        {.from = rank_, .sequence = message.sequence, .traffic = message.traffic, .data = std::move(copy)});
     ready_.push_back(
         {.kind = TransportEvent::Kind::kSent, .peer = message.peer, .sequence = message.sequence});
     return Clock::now();
@@ -45,6 +48,8 @@ class ThreadTransport final : public Transport {
                       .sequence = sequence,
                       .data = std::move(held.mapped())});
   }
+
+  void reuse(Buffer storage) override { spare_.put(std::move(storage)); }
 
   void poll(std::vector<TransportEvent>& events) override {
     std::move(ready_.begin(), ready_.end(), std::back_inserter(events));
@@ -78,6 +83,7 @@ class ThreadTransport final : public Transport {
   const std::shared_ptr<ThreadWorld> world_;
   const int rank_;
   bool left_ = false;
+  SpareBuffers spare_;
   std::vector<TransportEvent> ready_;
   std::vector<ThreadWorld::Letter> letters_;
   std::map<std::pair<int, std::uint64_t>, Buffer> held_;  // announced, not accepted
