@@ -47,6 +47,7 @@ bench: build     ## our figures beside those of peers and of the machine
 	cmake/peers.sh
 	$(BUILD)/thinwire bench train --peers --python build/venv/bin/python
 	$(BUILD)/thinwire bench codec --threads 1,2 --peers --python build/venv/bin/python
+	$(BUILD)/thinwire bench collective --peers --python build/venv/bin/python
 
 lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
 	git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format --dry-run -Werror

@@ -9,9 +9,9 @@ torch_version=$(sed -n 's/^torch_version=//p' cmake/setup.sh)
 venv=build/venv
 [ -x $venv/bin/python ] || python3 -m venv $venv
 $venv/bin/python -c 'import torch' 2>/dev/null || $venv/bin/python -m pip install --quiet "torch==$torch_version"
-$venv/bin/python -c 'import torch; print("peer: Python torch", torch.__version__)'
+$venv/bin/python -c 'import torch; print("peer: Python torch, with Gloo", torch.__version__)'
 # Without their dependencies, of which torch is one, in another build.
-for peer in numpy cffi pycparser pypiquant bitsandbytes; do
+for peer in numpy cffi pycparser pypiquant bitsandbytes pypccl; do
   $venv/bin/python -m pip show --quiet $peer 2>/dev/null || $venv/bin/python -m pip install --quiet --no-deps $peer ||
     echo "peer: $peer does not install, and is left out"
 done

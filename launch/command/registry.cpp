@@ -29,7 +29,9 @@ const std::vector<Command>& commands() {
        {{"train", "Training speed of one worker at three sizes",
          "thinwire bench train --peers --python build/venv/bin/python", declare_bench_train},
         {"codec", "Encode and decode speed of every codec", "thinwire bench codec --codec e3m0 int4",
-         declare_bench_codec}}},
+         declare_bench_codec},
+        {"collective", "Means over processes of this machine, beside other all-reduces",
+         "thinwire bench collective --peers --python build/venv/bin/python", declare_bench_collective}}},
   };
   return all;
 }

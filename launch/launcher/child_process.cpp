@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -70,6 +71,7 @@ struct Exec {
   const char* program;
   char** arguments;
   char** environment;
+  int in;  // negative: nothing to read
   int out;
   int error;
   pid_t parent;
@@ -80,8 +82,8 @@ struct Exec {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != exec.parent) ::_exit(127);  // the parent died before prctl
-  const int nothing = ::open("/dev/null", O_RDONLY);
-  ::dup2(nothing, STDIN_FILENO);
+  const int in = exec.in < 0 ? ::open("/dev/null", O_RDONLY) : exec.in;
+  ::dup2(in, STDIN_FILENO);
   ::dup2(exec.out, STDOUT_FILENO);
   ::dup2(exec.error, STDERR_FILENO);
   sigset_t none;
@@ -94,16 +96,20 @@ struct Exec {
 }  // namespace
 
 ChildProcess::ChildProcess(const std::vector<std::string>& command,
-                           const std::vector<std::string>& environment) {
+                           const std::vector<std::string>& environment, Input input) {
   const std::string program = find_program(command.at(0));
   if (program.empty()) throw std::runtime_error(command[0] + ": no such program in PATH");
   const std::vector<std::string> merged = merged_environment(environment);
   std::vector<char*> arguments = pointers(command), variables = pointers(merged);
+  const PipeEnds in = input == Input::kPipe ? make_pipe() : PipeEnds();
   const PipeEnds out = make_pipe(), error = make_pipe();
   const pid_t self = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0)
-    become({program.c_str(), arguments.data(), variables.data(), out.write_end, error.write_end, self});
+    become({program.c_str(), arguments.data(), variables.data(), in.read_end, out.write_end, error.write_end,
+            self});
+  if (in.read_end >= 0) ::close(in.read_end);
+  input_ = in.write_end;
   ::close(out.write_end);
   ::close(error.write_end);
   pipes_[0].fd = out.read_end;
@@ -117,9 +123,22 @@ ChildProcess::~ChildProcess() {
     signal_group(SIGKILL);
     wait();
   }
+  end_input();
   for (Pipe& pipe : pipes_) {
     if (pipe.fd >= 0) ::close(pipe.fd);
   }
+}
+
+void ChildProcess::write(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = ::write(input_, text.data(), text.size());
+    if (count < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "child's input");
+    text.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+  }
+}
+
+void ChildProcess::end_input() {
+  if (input_ >= 0) ::close(std::exchange(input_, -1));
 }
 
 bool ChildProcess::read_lines(std::chrono::milliseconds limit, const OnLine& on_line) {

@@ -1,5 +1,6 @@
-// A child process with its output read line by line. It leads a process group of its own, so a Ctrl-C at the
-// terminal reaches it only through us; if this process dies, it gets SIGTERM.
+// A child process with its output read line by line, and its input written where it wants some. It leads a
+// process group of its own, so a Ctrl-C at the terminal reaches it only through us; if this process dies, it
+// gets SIGTERM.
 #pragma once
 
 #include <sys/types.h>
@@ -13,6 +14,7 @@
 namespace thinwire::launch {
 
 enum class Stream { kOut, kError };
+enum class Input { kNone, kPipe };
 
 class ChildProcess {
  public:
@@ -20,7 +22,8 @@ class ChildProcess {
 
   // command[0] is looked up in PATH. environment: "NAME=value" entries over this process's own.
   // Throws std::runtime_error that says what could not be started.
-  ChildProcess(const std::vector<std::string>& command, const std::vector<std::string>& environment);
+  ChildProcess(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+               Input input = Input::kNone);
   // Kills the group if it still runs.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
@@ -28,6 +31,10 @@ class ChildProcess {
 
   // Waits for output up to `limit` and hands over complete lines. False once both streams have ended.
   bool read_lines(std::chrono::milliseconds limit, const OnLine& on_line);
+
+  // To a child with Input::kPipe. Throws std::system_error if it has ended or closed its input.
+  void write(std::string_view text);
+  void end_input();
 
   void signal(int number) const;        // to the child
   void signal_group(int number) const;  // to it and what it started in its group
@@ -42,6 +49,7 @@ class ChildProcess {
 
   pid_t pid_ = -1;
   bool reaped_ = false;
+  int input_ = -1;
   Pipe pipes_[2];
 };
 

@@ -17,11 +17,12 @@ std::vector<std::string> mpirun_command(const MpiWorld& world, bool is_root) {
   // ob1 over shared memory or TCP: a dead peer shows as a broken connection, and no fabric's library is
   // woken.
   add({"--mca", "pml", "ob1"});
-  if (world.hosts.empty()) {
+  if (world.hosts.empty() && !world.tcp) {
     add({"--mca", "btl", "self,vader", "--mca", "btl_vader_single_copy_mechanism", "none"});
   } else {
-    add({"--mca", "btl", "self,tcp", "--hostfile", world.hosts.c_str()});
+    add({"--mca", "btl", "self,tcp"});
   }
+  if (!world.hosts.empty()) add({"--hostfile", world.hosts.c_str()});
   for (const std::string& name : world.forwarded) add({"-x", name.c_str()});
   return command;
 }

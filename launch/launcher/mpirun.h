@@ -11,6 +11,7 @@ namespace thinwire::launch {
 struct MpiWorld {
   int workers = 1;
   std::string hosts;                   // a hostfile; empty: this machine
+  bool tcp = false;                    // over TCP on this machine too, not through shared memory
   bool tag_output = true;              // each line of a process carries its rank
   std::vector<std::string> forwarded;  // names of environment variables that every process gets
 };

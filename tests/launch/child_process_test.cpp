@@ -34,6 +34,22 @@ TEST(ChildProcess, ItsLinesComeByStreamAndAnUnendedOneLast) {
   EXPECT_EQ(WEXITSTATUS(output.status), 3);
 }
 
+TEST(ChildProcess, ReadsWhatWeWriteUntilWeEndIt) {
+  ChildProcess child({"cat"}, {}, Input::kPipe);
+  std::vector<std::string> lines;
+  const auto keep = [&](Stream, std::string_view line) { lines.emplace_back(line); };
+  child.write("12 ");
+  child.write("3\nend");
+  while (lines.empty() && child.read_lines(10s, keep)) {
+  }
+  EXPECT_EQ(lines, (std::vector<std::string>{"12 3"})) << "while its input is open";
+  child.end_input();
+  while (child.read_lines(10s, keep)) {
+  }
+  EXPECT_EQ(lines, (std::vector<std::string>{"12 3", "end"}));
+  EXPECT_EQ(child.wait(), 0);
+}
+
 TEST(ChildProcess, GetsTheEnvironmentWithOurEntriesOverIt) {
   ::setenv("THINWIRE_TEST_A", "old", 1);
   ::setenv("THINWIRE_TEST_B", "kept", 1);

@@ -27,6 +27,13 @@ TEST(Mpirun, IsToldOfRootAndOfHosts) {
   }
 }
 
+TEST(Mpirun, StaysOffSharedMemoryWhereTcpIsAskedFor) {
+  const auto command = mpirun_command({.workers = 2, .hosts = "", .tcp = true, .forwarded = {}}, false);
+  EXPECT_THAT(command, Contains("self,tcp"));
+  EXPECT_THAT(command, Not(Contains("self,vader")));
+  EXPECT_THAT(command, Not(Contains("--hostfile")));
+}
+
 TEST(Mpirun, TaggedLinesGiveRankAndText) {
   const auto tagged = parse_tagged("[1,12]<stderr>:[1,2]<stdout>:x");
   ASSERT_TRUE(tagged);

@@ -1,0 +1,203 @@
+// Our means over processes of one machine, beside MPI's and Gloo's all-reduce of the same values in the same
+// run, and beside what TCP over the loopback gives at best.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <future>
+#include <nlohmann/json.hpp>
+
+#include "comm/backend/backend.h"
+#include "launch/bench/collective_world.h"
+#include "launch/bench/loopback.h"
+#include "launch/bench/repetitions.h"
+#include "launch/command/command.h"
+#include "launch/command/peers/all_reduce.h"
+#include "launch/launcher/child_process.h"
+#include "launch/launcher/mpirun.h"
+
+namespace thinwire::launch {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kTimeoutS = 120;  // a repetition of all peers is shorter
+
+struct BenchCollectiveOptions {
+  CollectiveBench bench;
+  std::vector<std::string> backends = {"mpi", "threads"};
+  int workers = 2;
+  bool peers = false;
+  std::string python = "python3";
+  bool json = false;
+  bool in_world = false;  // this process is a worker under mpirun
+};
+
+// Processes of Python torch that reduce when told.
+class GlooPeer {
+ public:
+  GlooPeer(const std::string& python, int workers)
+      : child_({python, "-c", kAllReduceScript, std::to_string(workers)}, {}, Input::kPipe),
+        name_(json::parse(next_line()).at("name")) {}
+
+  const std::string& name() const { return name_; }
+  double seconds(std::size_t bytes, int count) {
+    child_.write(fmt::format("{} {}\n", bytes, count));
+    return std::stod(next_line());
+  }
+
+ private:
+  // Throws std::runtime_error with what the peer said last if it has ended.
+  std::string next_line() {
+    std::string line, error;
+    const auto keep = [&](Stream stream, std::string_view text) {
+      (stream == Stream::kOut ? line : error) = text;
+    };
+    while (line.empty()) {
+      if (!child_.read_lines(std::chrono::hours(1), keep)) throw std::runtime_error(error);
+    }
+    return line;
+  }
+
+  ChildProcess child_;
+  std::string name_;
+};
+
+// What rank 0 brings; a peer that does not start is named.
+std::vector<CollectivePeer> make_peers(const BenchCollectiveOptions& options) {
+  std::vector<CollectivePeer> peers = {
+      {"loopback TCP", [workers = options.workers](std::size_t bytes, int n) {
+         return loopback_exchange_seconds(2 * bytes * (workers - 1) / workers, n);
+       }}};
+  if (!options.peers) return peers;
+  try {
+    const auto gloo = std::make_shared<GlooPeer>(options.python, options.workers);
+    peers.push_back({gloo->name(), [gloo](std::size_t bytes, int n) { return gloo->seconds(bytes, n); }});
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "no peer: Gloo: {}\n", error.what());
+  }
+  return peers;
+}
+
+json measure_as_worker(const BenchCollectiveOptions& options, const std::string& backend,
+                       const std::function<std::unique_ptr<comm::Communicator>()>& make) {
+  comm::ProgressEngine engine(make);
+  engine.start();
+  const auto peers = engine.rank() == 0 ? make_peers(options) : std::vector<CollectivePeer>();
+  json rows = measure_collectives(engine, backend, options.bench, peers);
+  engine.barrier();
+  engine.stop();
+  return engine.rank() == 0 ? rows : json();
+}
+
+json measure_threads(const BenchCollectiveOptions& options) {
+  const auto makers = comm::make_thread_world(options.workers, kTimeoutS);
+  std::vector<std::future<json>> others;
+  for (int r = 1; r < options.workers; ++r) {
+    others.push_back(
+        std::async(std::launch::async, [&, r] { return measure_as_worker(options, "threads", makers[r]); }));
+  }
+  json rows = measure_as_worker(options, "threads", makers[0]);
+  for (auto& other : others) other.get();
+  return rows;
+}
+
+// This program again, as every process of a world over TCP.
+json measure_mpi(const BenchCollectiveOptions& options) {
+  std::vector<std::string> command = mpirun_command(
+      {.workers = options.workers, .hosts = {}, .tcp = true, .tag_output = false, .forwarded = {}},
+      ::geteuid() == 0);
+  const CollectiveBench& bench = options.bench;
+  for (const std::string& word :
+       {std::filesystem::read_symlink("/proc/self/exe").string(), std::string("bench"),
+        std::string("collective"), std::string("--in-world"), "--workers=" + std::to_string(options.workers),
+        "--block=" + std::to_string(bench.block), "--leg=" + bench.leg,
+        "--repetitions=" + std::to_string(bench.repetitions), "--python=" + options.python}) {
+    command.push_back(word);
+  }
+  if (options.peers) command.push_back("--peers");
+  for (const std::string& codec : bench.codecs) command.insert(command.end(), {"--codec", codec});
+  for (const std::size_t bytes : bench.bytes)
+    command.insert(command.end(), {"--bytes", std::to_string(bytes)});
+  std::string result;
+  ChildProcess child(command, {"OMP_NUM_THREADS=1"});
+  const auto on_line = [&](Stream stream, std::string_view line) {
+    if (stream == Stream::kOut) {
+      result = line;
+    } else {
+      fmt::print(stderr, "{}\n", line);
+    }
+  };
+  while (child.read_lines(std::chrono::hours(1), on_line)) {
+  }
+  json rows = json::parse(result, nullptr, false);
+  if (child.wait() != 0 || !rows.is_array()) throw JobFailed("the processes of mpirun failed; see above");
+  return rows;
+}
+
+void print(const json& rows, const BenchCollectiveOptions& options) {
+  fmt::print("{}; {} workers, block {}, median of {} rounds taken in turns\n", machine_name(),
+             options.workers, options.bench.block, options.bench.repetitions);
+  fmt::print("encode, mean and decode in place; GB/s of bus: 2 (M-1)/M x bytes of float32 / seconds\n\n");
+  fmt::print("{:15} {:8} {:>10} {:>11} {:>7} {:>8}  {:28} {:>11} {:>7}\n", "algorithm", "codec", "bytes",
+             "us", "spread", "GB/s", "peer", "us", "ratio");
+  for (const json& row : rows) {
+    const double seconds = row["seconds"];
+    fmt::print("{:15} {:8} {:>10} {:11.1f} {:6.0f}% {:8.3f}", row["algorithm"].get<std::string>(),
+               row["codec"].get<std::string>(), row["bytes"].get<std::size_t>(), 1e6 * seconds,
+               100 * row["spread"].get<double>(), row["bus_gbytes_per_s"].get<double>());
+    if (!row["peer"].is_null()) {
+      const double peer_seconds = row["peer_seconds"];
+      fmt::print("  {:28} {:11.1f} {:7.2f}", row["peer"].get<std::string>(), 1e6 * peer_seconds,
+                 peer_seconds / seconds);
+    }
+    fmt::print("\n");
+  }
+}
+
+int bench_collective(const BenchCollectiveOptions& options) {
+  if (options.in_world) {
+    const json rows = measure_as_worker(
+        options, "mpi", [] { return comm::connect({.name = "mpi", .timeout_s = kTimeoutS}); });
+    if (!rows.is_null()) fmt::print("{}\n", rows.dump());
+    return kSuccess;
+  }
+  json rows = json::array();
+  for (const std::string& backend : options.backends) {
+    for (json& row : backend == "mpi" ? measure_mpi(options) : measure_threads(options)) {
+      rows.push_back(std::move(row));
+    }
+  }
+  if (options.json) {
+    fmt::print("{}\n", rows.dump(2));
+  } else {
+    print(rows, options);
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+Run declare_bench_collective(const CommandLine& line) {
+  auto options = std::make_shared<BenchCollectiveOptions>();
+  CLI::App& app = line.app;
+  app.add_option("--workers", options->workers, "Processes, or threads, of the world")
+      ->check(CLI::Range(2, 64));
+  app.add_option("--backend", options->backends, "mpi (over TCP), threads; both if not given")
+      ->check(CLI::IsMember({"mpi", "threads"}));
+  app.add_option("--codec", options->bench.codecs, "Codecs to measure; fp32 and int8 if not given");
+  app.add_option("--bytes", options->bench.bytes, "Sizes, as bytes of float32 values")
+      ->check(CLI::Range(std::size_t{4}, std::size_t{1} << 32));
+  app.add_option("--block", options->bench.block, "Values per scale");
+  app.add_option("--leg", options->bench.leg, "auto, gather or reduce");
+  app.add_option("--repetitions", options->bench.repetitions, "Rounds that count")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--peers", options->peers, "Measure Gloo too, in turns; Open MPI's all-reduce always is");
+  app.add_option("--python", options->python, "The interpreter that can import torch");
+  app.add_flag("--json", options->json, "A list of rows on standard output");
+  app.add_flag("--in-world", options->in_world)->group("");  // what mpirun starts
+  return [options] { return bench_collective(*options); };
+}
+
+}  // namespace thinwire::launch
