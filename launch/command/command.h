@@ -45,5 +45,6 @@ Run declare_verify(const CommandLine& line);
 Run declare_bench_train(const CommandLine& line);
 Run declare_bench_codec(const CommandLine& line);
 Run declare_bench_collective(const CommandLine& line);
+Run declare_bench_overlap(const CommandLine& line);
 
 }  // namespace thinwire::launch

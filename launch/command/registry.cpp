@@ -31,7 +31,11 @@ const std::vector<Command>& commands() {
         {"codec", "Encode and decode speed of every codec", "thinwire bench codec --codec e3m0 int4",
          declare_bench_codec},
         {"collective", "Means over processes of this machine, beside other all-reduces",
-         "thinwire bench collective --peers --python build/venv/bin/python", declare_bench_collective}}},
+         "thinwire bench collective --peers --python build/venv/bin/python", declare_bench_collective},
+        {"overlap", "Compute utilisation by outer method and link, and the traffic",
+         "thinwire bench overlap examples/pretrain.toml --rate 20mbit --rtt 40ms --workers 2 --svg "
+         "overlap.svg",
+         declare_bench_overlap}}},
   };
   return all;
 }
