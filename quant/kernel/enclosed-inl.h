@@ -136,14 +136,14 @@ HWY_INLINE void encode_drawn(const float* values, float scale, std::uint64_t key
                              std::byte* codes) {
   const __m512 reciprocal = _mm512_set1_ps(1.0f / scale);
   const __m512 shift = _mm512_set1_ps(kFixedShift);
-  const Unsigneds begin = hn::Set(kUnsigned, static_cast<std::uint32_t>(first / 2));
+  Unsigneds counters =
+      hn::Add(hn::Set(kUnsigned, static_cast<std::uint32_t>(first / 2)), hn::Iota(kUnsigned, 0));
   store_codes<Rule::kBits>(codes, [&](std::size_t i) HWY_ATTR {
     __m512i sums[4];
     for (std::size_t k = 0; k < 4; k += 2) {
       const float* from = values + i + 16 * k;
-      const Unsigneds counters =
-          hn::Add(begin, hn::Iota(kUnsigned, static_cast<std::uint32_t>(i / 2 + k * 8)));
       const __m512i hash = draw_hashes(key, counters).raw;
+      counters = hn::Add(counters, hn::Set(kUnsigned, kLanes));
       const __m512i draws[2] = {_mm512_and_si512(hash, _mm512_set1_epi32(0x7fff)),
                                 _mm512_srli_epi32(hash, 17)};
       for (std::size_t half = 0; half < 2; ++half) {

@@ -4,6 +4,8 @@
 #define HWY_TARGET_INCLUDE "quant/kernel/int_kernel.cpp"
 #include "hwy/foreach_target.h"
 // Highway asks for the headers below after foreach_target.h.
+#include <bit>
+
 #include "quant/codec/int_codec.h"
 #include "quant/codec/sign_codec.h"
 #include "quant/codec/ternary_codec.h"
@@ -78,7 +80,7 @@ struct Int2Rule {
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
     if constexpr (Divisor::kHasReciprocal) {
-      const Borders borders(scale.scale());
+      const Borders borders(hn::GetLane(scale.scale()));
       const auto code_if = [](hn::Mask<FloatTag> mask, int code, Ints otherwise) HWY_ATTR {
         return hn::IfThenElse(hn::RebindMask(kInt, mask), hn::Set(kInt, code), otherwise);
       };
@@ -100,9 +102,9 @@ struct Int2Rule {
   static constexpr char kLowMask = 1;
   template <class Divisor>
   static HWY_INLINE void mark(const float* values, const Divisor& scale, MarkedBlock& block) {
-    const Borders borders(scale.scale());
+    const Borders borders(hn::GetLane(scale.scale()));
     for (std::size_t i = 0; i < kUsualBlock; i += kLanes) {
-      prefetch_line(values + i);
+      if (i % kVectorGroup == 0) prefetch_with_codes<true>(values + i);
       const Floats x = hn::LoadU(kFloat, values + i);
       const auto negative = hn::Lt(x, borders.zero);
       const auto upper = hn::Gt(x, hn::IfThenElse(negative, borders.minus_two, borders.two));
@@ -117,12 +119,12 @@ struct Int2Rule {
  private:
   // Those of position() carried back to x. 2s is one; -2s is too, or its neighbour where that rounds to it.
   struct Borders {
-    explicit HWY_INLINE Borders(Floats scale) {
-      two = hn::Add(scale, scale);
-      const Floats below_two = hn::BitCast(kFloat, hn::Sub(hn::BitCast(kInt, two), hn::Set(kInt, 1)));
-      const auto rounds_up = hn::Ge(hn::Div(below_two, scale), hn::Set(kFloat, 0x1.fffffep0f));
-      minus_two = hn::Neg(hn::IfThenElse(rounds_up, below_two, two));
-      zero = hn::Mul(scale, hn::Set(kFloat, -0x1p-24f));
+    explicit HWY_INLINE Borders(float scale) {
+      const float twice = scale + scale;
+      const float below = std::bit_cast<float>(std::bit_cast<std::uint32_t>(twice) - 1);
+      two = hn::Set(kFloat, twice);
+      minus_two = hn::Set(kFloat, below / scale >= 0x1.fffffep0f ? -below : -twice);
+      zero = hn::Set(kFloat, scale * -0x1p-24f);
     }
     Floats two, minus_two, zero;
   };
@@ -186,7 +188,7 @@ struct TernaryRule {
   static HWY_INLINE void mark(const float* values, const Divisor& scale, MarkedBlock& block) {
     const Floats half = hn::Mul(scale.scale(), hn::Set(kFloat, 0.5f));
     for (std::size_t i = 0; i < kUsualBlock; i += kLanes) {
-      prefetch_line(values + i);
+      if (i % kVectorGroup == 0) prefetch_with_codes<true>(values + i);
       const Floats x = hn::LoadU(kFloat, values + i);
       block.set(i, hn::Gt(hn::Abs(x), half).raw, _mm512_movepi32_mask(hn::BitCast(kInt, x).raw));
     }

@@ -139,28 +139,28 @@ HWY_INLINE std::size_t block_of(const BlockRun& run) {
 
 // encode_block(scale, first value) for every block. The next scales are computed before these codes: they
 // depend on nothing here, so that their latency hides behind the codes. Blocks whose scales need sums in a
-// fixed order go in fours, so that the latency of each also hides behind the others'; fours are otherwise
-// slower, as memory then waits while scales are computed.
+// fixed order go in pairs, so that the latency of each also hides behind the other's; more at once let memory
+// wait while scales are computed.
 template <class Rule, Rounding kRounding, std::size_t kBlock, class EncodeBlock>
 HWY_INLINE void for_each_scaled_block(const BlockRun& run, const float* values, std::byte* scales,
                                       EncodeBlock encode_block) {
-  constexpr std::size_t kTogether = Rule::kFitsScale && kRounding == Rounding::kNearest ? 4 : 1;
+  constexpr std::size_t kTogether = Rule::kFitsScale && kRounding == Rounding::kNearest ? 2 : 1;
   const std::size_t block = block_of<kBlock>(run);
   const std::size_t num_values = run.num_values;  // a copy: the bytes written below might be the run's own
   const std::size_t step = kTogether * block;
-  const std::size_t in_fours = num_values / step * step;
-  float four[kTogether];
-  for (std::size_t next = 0; next <= in_fours; next += step) {
-    float next_four[kTogether] = {};
-    if (next < in_fours) Rule::scales(values + next, block, kRounding, next_four);
+  const std::size_t in_groups = num_values / step * step;
+  float group[kTogether];
+  for (std::size_t next = 0; next <= in_groups; next += step) {
+    float next_group[kTogether] = {};
+    if (next < in_groups) Rule::scales(values + next, block, kRounding, next_group);
     if (next > 0) {
-      std::memcpy(scales, four, sizeof four);
-      scales += sizeof four;
-      for (std::size_t j = 0; j < kTogether; ++j) encode_block(four[j], next - step + j * block);
+      std::memcpy(scales, group, sizeof group);
+      scales += sizeof group;
+      for (std::size_t j = 0; j < kTogether; ++j) encode_block(group[j], next - step + j * block);
     }
-    std::memcpy(four, next_four, sizeof four);
+    std::memcpy(group, next_group, sizeof group);
   }
-  for (std::size_t begin = in_fours; begin < num_values; begin += block) {
+  for (std::size_t begin = in_groups; begin < num_values; begin += block) {
     float one[1];
     Rule::scales(values + begin, block, kRounding, one);
     std::memcpy(scales, one, sizeof one);
@@ -174,7 +174,7 @@ template <class Rule, Rounding kRounding, unsigned kBits, class Scale>
 HWY_INLINE void encode_scaled(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
                               const Scale& scale, std::byte* codes) {
   for (std::size_t i = 0; i < block; i += kVectorGroup) {
-    prefetch_group(values + i);
+    prefetch_with_codes<Rule::kFitsScale && kRounding == Rounding::kNearest>(values + i);
     pack<kBits>(encode_group<Rule, kRounding>(key, first + i, values + i, scale), codes + i / 8 * kBits);
   }
 }

@@ -102,11 +102,13 @@ HWY_INLINE Floats magnitude(const float* value) {
 template <bool kLimited, std::size_t kCount>
 HWY_INLINE void sum_blocks(const float* values, std::size_t n, const TwoLevels& levels,
                            BlockSums (&sums)[kCount]) {
+  const bool two_passes = levels.low != levels.high;
   SumVectors magnitudes[kCount];
   Floats largest[kCount];
   for (Floats& one : largest) one = hn::Zero(kFloat);
   for (std::size_t i = 0; i < n; i += kSumLanes) {
     for (std::size_t j = 0; j < kCount; ++j) {
+      prefetch_with_sums(values + j * n, i, 0, two_passes);
       for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
         const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
         magnitudes[j].lanes[k] = hn::Add(magnitudes[j].lanes[k], a);
@@ -121,7 +123,7 @@ HWY_INLINE void sum_blocks(const float* values, std::size_t n, const TwoLevels& 
     sums[j].largest = hn::GetLane(hn::MaxOfLanes(kFloat, largest[j]));
     split[j] = hn::Set(kFloat, levels.split * (total / static_cast<float>(n)));
   }
-  if (levels.low == levels.high) {  // the weighted sum is the same sum: every weight is 1
+  if (!two_passes) {  // the weighted sum is the same sum: every weight is 1
     for (BlockSums& one : sums) one.num_high = n;
     return;
   }
@@ -129,6 +131,7 @@ HWY_INLINE void sum_blocks(const float* values, std::size_t n, const TwoLevels& 
   SumVectors weighted[kCount];
   for (std::size_t i = 0; i < n; i += kSumLanes) {
     for (std::size_t j = 0; j < kCount; ++j) {
+      prefetch_with_sums(values + j * n, i, 1, two_passes);
       for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
         const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
         const auto is_high = hn::Gt(a, split[j]);

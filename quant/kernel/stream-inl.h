@@ -17,16 +17,28 @@ namespace thinwire::quant::HWY_NAMESPACE {
 constexpr std::size_t kCacheLine = 64;
 
 // Asks for the cache line that lies 16 KiB after this one, past the blocks whose scales are computed ahead.
-// Called with the codes, which take most of the time, so that memory is never idle; the processor's own
-// prefetch stops at the borders of pages. Into the second cache: the first has few lines that it can wait
-// for, and the codes that go to memory need some. Past the end of the values it does nothing.
+// Called throughout, so that memory is never idle; the processor's own prefetch stops at the borders of
+// pages. Into the second cache: the first has few lines that it can wait for, and the codes that go to memory
+// need some. Past the end of the values it does nothing.
 HWY_INLINE void prefetch_line(const float* values) {
   constexpr std::size_t kAhead = 4096;
   __builtin_prefetch(values + kAhead, 0, 2);
 }
 
-HWY_INLINE void prefetch_group(const float* values) {
-  for (std::size_t i = 0; i < kVectorGroup; i += kCacheLine / sizeof(float)) prefetch_line(values + i);
+constexpr std::size_t kLineValues = kCacheLine / sizeof(float);
+
+// The lines at [i, i + kVectorGroup) that are asked for with the codes: all, or every other one if the sums
+// of a scale take the rest of the time and ask for the others.
+template <bool kWithSums>
+HWY_INLINE void prefetch_with_codes(const float* values) {
+  if constexpr (!kWithSums) prefetch_line(values);
+  prefetch_line(values + kLineValues);
+}
+
+// The others, by a first or a second pass over a block; the first does all if it is the only one.
+HWY_INLINE void prefetch_with_sums(const float* values, std::size_t i, int pass, bool two_passes) {
+  const std::size_t place = i / kLineValues % 4;
+  if (place == (pass == 0 ? 0u : 2u) || (!two_passes && place == 2)) prefetch_line(values + i);
 }
 
 // Asks for the group that lies 4 KiB after this one in order to change it: memory then need not be asked
