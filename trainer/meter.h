@@ -19,6 +19,8 @@ class Meter {
   void add_loss(double share) { loss_sum_ += share; }  // of a step's loss, by micro-batch
   void end_step(double seconds, double gradient_norm);
   void add_pulse_wait(double seconds) { pulse_seconds_ += seconds; }
+  // Waiting for what is in flight after the last step, which outer_seconds counts too.
+  void add_last_wait(double seconds) { step_seconds_ += seconds; }
 
   // This worker's record for the others: means and rates since the last one.
   nlohmann::json take_pulse(std::int64_t step, bool stop);

@@ -131,7 +131,9 @@ RunResult Worker::run() {
     if (stop && step < steps) return {.end = RunEnd::kStopped, .step = step, .summary = {}};
   }
 
+  const auto last_step = comm::Clock::now();
   outer_->finish(steps);
+  meter_.add_last_wait(seconds_since(last_step));
   for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
   if (outer_->agrees()) compare_agreed(engine_, *outer_, *task_, "at the end");
   read_pulses();
