@@ -52,6 +52,7 @@ bench: build     ## our figures beside those of peers and of the machine
 lint: setup      ## clang-format, and clang-tidy on the parts without LibTorch
 	git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format --dry-run -Werror
 	$(call configure,lint)
+	cmake --build build/lint --target thinwire_generated
 	git ls-files 'quant/codec/*.cpp' 'quant/kernel/*.cpp' 'comm/*.cpp' ':!comm/backend/nccl/nccl_library.cpp' | \
 	  xargs -r -P $(JOBS) -n 1 clang-tidy -p build/lint --quiet
 

@@ -14,6 +14,7 @@ torch_version=2.13.0
 venv=build/venv
 packages=(
   git g++ make cmake ninja-build ccache mold pkg-config python3-venv procps iproute2 clang-format clang-tidy
+  libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libssl-dev
   libopenmpi-dev openmpi-bin libhwy-dev libxxhash-dev zlib1g-dev libsentencepiece-dev
   libfmt-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev libgtest-dev libgmock-dev
   wordnet-base dataset-fashion-mnist

@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 
+#include "comm/backend/grpc/grpc_backend.h"
 #include "comm/backend/mpi/mpi_backend.h"
 #include "comm/backend/nccl/nccl_backend.h"
 #include "comm/backend/threads/thread_transport.h"
@@ -29,6 +30,7 @@ const std::vector<Backend>& backends() {
   static const std::vector<Backend> all = {
       {"threads", connect_solo_thread},
       {"mpi", connect_mpi},
+      {"grpc", connect_grpc},
       {"nccl", connect_nccl, require_nccl},
   };
   return all;
