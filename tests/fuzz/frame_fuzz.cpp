@@ -1,5 +1,8 @@
 // Messages with their 64 bytes of header: read_message, inspect_message, open_frame.
 #include "comm/collectives/frame.h"
+
+#include <algorithm>
+
 #include "tests/fuzz/input.h"
 
 namespace thinwire::fuzz {
@@ -37,6 +40,13 @@ WireInfo take_info(Input& input) {
   return info;
 }
 
+Buffer frame_of(std::span<const std::byte> payload, const WireInfo& info) {
+  Buffer frame(quant::kWireHeaderBytes + payload.size());
+  std::ranges::copy(payload, frame.begin() + quant::kWireHeaderBytes);
+  comm::seal_frame(info, frame);
+  return frame;
+}
+
 // A good message of any fields, then damaged: cut, lengthened, or one byte of it changed.
 void read_damaged(Input& input) {
   WireInfo info = take_info(input);
@@ -45,9 +55,7 @@ void read_damaged(Input& input) {
   const auto change = static_cast<std::byte>(input.take<std::uint8_t>());
   const auto payload = input.rest();
   info.payload_bytes = payload.size();
-  Buffer frame(quant::kWireHeaderBytes);
-  frame.insert(frame.end(), payload.begin(), payload.end());
-  comm::seal_frame(info, frame);
+  Buffer frame = frame_of(payload, info);
   const Buffer whole = frame;
   if (damage == 1) frame.resize(where % frame.size());
   if (damage == 2) frame.resize(frame.size() + 1 + where % 100, change);
@@ -86,10 +94,7 @@ std::vector<std::string> seeds() {
   }
   const WireInfo info = {
       .codec = 6, .block = 8, .step = 1, .num_values = 72, .payload_bytes = payload.size()};
-  Buffer frame(quant::kWireHeaderBytes);
-  frame.insert(frame.end(), payload.begin(), payload.end());
-  comm::seal_frame(info, frame);
-  all.push_back(Seed().put(std::uint8_t{0}).put_bytes(frame).text());
+  all.push_back(Seed().put(std::uint8_t{0}).put_bytes(frame_of(payload, info)).text());
   return all;
 }
 

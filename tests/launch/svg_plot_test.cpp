@@ -1,5 +1,6 @@
 #include "launch/plot/svg_plot.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -48,7 +49,7 @@ TEST(SvgPlot, IsWellFormedWithPanelsSeriesAndWithout) {
   EXPECT_TRUE(is_well_formed(to_svg("empty", {}, 2)));
   EXPECT_TRUE(is_well_formed(to_svg("axes", {panel({})}, 1)));
   std::vector<Series> many;
-  for (int i = 0; i < 9; ++i) many.push_back({"s" + std::to_string(i), {{1, i}, {2, i}}});
+  for (int i = 0; i < 9; ++i) many.push_back({fmt::format("s{}", i), {{1, i}, {2, i}}});
   EXPECT_TRUE(is_well_formed(to_svg("full", {panel(many), panel({many[0]}), panel({})}, 2)));
 }
 

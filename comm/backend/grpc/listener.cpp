@@ -96,7 +96,7 @@ Address address_of(const sockaddr_storage& storage, socklen_t size) {
 // gRPC writes "ipv4:127.0.0.1:40000" and "ipv6:%5B::1%5D:40000".
 bool is_peer(const std::string& grpc_name, const std::string& peer) {
   const Address address = parse_address(peer, "peer");
-  return grpc_name.ends_with(":" + std::to_string(address.port)) &&
+  return grpc_name.ends_with(fmt::format(":{}", address.port)) &&
          grpc_name.find(address.host) != std::string::npos;
 }
 

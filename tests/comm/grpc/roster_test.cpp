@@ -80,8 +80,8 @@ TEST(Roster, RefusesAnotherStart) {
   Roster roster(2, "secret");
   roster.join(worker("a"));
   JoinRequest request = worker("b");
-  request.start_digest = "1";
-  expect_refusal(roster, request, Kind::kDiffers, "expected digest 0 as a has, found 1");
+  request.start_digest = "another";
+  expect_refusal(roster, request, Kind::kDiffers, "expected digest 0 as a has, found another");
 }
 
 TEST(Roster, RefusesFieldsOverTheirLimits) {
@@ -114,7 +114,7 @@ TEST(Roster, RefusesANameOrRankThatIsTaken) {
   request.rank = 1;
   roster.join(request);
   expect_refusal(roster, worker("a"), Kind::kTaken, "name a");
-  request.name = "b";
+  request.name = "bob";
   expect_refusal(roster, request, Kind::kTaken, "found it taken by a");
 }
 
