@@ -9,11 +9,10 @@
 #include "launch/command/command.h"
 #include "launch/config/config.h"
 #include "launch/errors.h"
+#include "launch/version.h"
 
 namespace thinwire::launch {
 namespace {
-
-constexpr const char* kVersion = "thinwire 0.1.0";
 
 struct Chosen {
   std::string name;  // "bench train"

@@ -36,6 +36,7 @@ Session Session::from_environment() {
   options.backend = variable("THINWIRE_BACKEND", surrounding_backend());
   options.link = variable("THINWIRE_LINK", options.link);
   options.timeout_s = positive_number("THINWIRE_TIMEOUT_S", options.timeout_s);
+  options.grpc = surrounding_grpc();
   return Session(join_world(options));
 }
 

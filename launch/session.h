@@ -16,9 +16,9 @@ namespace thinwire::launch {
 
 class Session {
  public:
-  // Reads THINWIRE_BACKEND, THINWIRE_LINK and THINWIRE_TIMEOUT_S, which the launcher sets; under a plain
-  // mpirun the backend is mpi. Throws std::invalid_argument that names the variable, comm::CommError if the
-  // world cannot be joined.
+  // Reads THINWIRE_BACKEND, THINWIRE_LINK and THINWIRE_TIMEOUT_S, which the launcher sets, and the variables
+  // of launch/world.h; under a plain mpirun the backend is mpi, with a coordinator named it is grpc. Throws
+  // std::invalid_argument that names the variable, comm::CommError if the world cannot be joined.
   static Session from_environment();
 
   int rank() const { return engine_->rank(); }

@@ -28,6 +28,8 @@
 namespace thinwire::trainer {
 namespace {
 
+constexpr std::size_t kMaxConfigBytes = std::size_t{1} << 20;
+
 class Worker {
  public:
   explicit Worker(const WorkerContext& context);
@@ -35,6 +37,7 @@ class Worker {
 
  private:
   void restore();
+  void keep_own_config() const;
   void train_step(std::int64_t step);
   double forward_backward();
   bool read_pulses();
@@ -110,6 +113,7 @@ Worker::Worker(const WorkerContext& context)
 RunResult Worker::run() {
   if (context_.resume) restore();
   if (start_step_ == 0 || outer_->agrees()) compare_agreed(engine_, *outer_, *task_, "at the start");
+  keep_own_config();
   log_ = std::make_unique<RunLog>(options_.run.dir, leads(), options_.log.tensorboard,
                                   context_.resume ? start_step_ : -1);
 
@@ -156,6 +160,19 @@ void Worker::train_step(std::int64_t step) {
   outer_->after_step(step);
   task_->after_update();
   meter_.end_step(seconds_since(begin), gradient_norm);
+}
+
+// A worker whose folder is not worker 0's, on a machine of its own, can be resumed from it as well. After a
+// collective, so that a shared folder has worker 0's by now.
+void Worker::keep_own_config() const {
+  const std::string path = options_.run.dir + "/config.toml";
+  if (leads()) return;
+  const bool kept =
+      std::filesystem::exists(path) && read_whole_file(path, kMaxConfigBytes) == context_.config_toml;
+  if (kept) return;
+  const std::string beside = fmt::format("{}.worker-{}", path, engine_.rank());
+  write_file_atomically(beside, context_.config_toml);
+  std::filesystem::rename(beside, path);
 }
 
 // One micro-batch; returns its share of the step's loss.

@@ -37,6 +37,8 @@ const std::vector<Command>& commands();
 Run declare_train(const CommandLine& line);
 Run declare_launch(const CommandLine& line);
 Run declare_resume(const CommandLine& line);
+Run declare_coordinator(const CommandLine& line);
+Run declare_certs(const CommandLine& line);
 Run declare_eval(const CommandLine& line);
 Run declare_generate(const CommandLine& line);
 Run declare_export(const CommandLine& line);

@@ -58,7 +58,8 @@ Run declare_launch(const CommandLine& line) {
   CLI::App& app = line.app;
   app.add_option("config", options->config, "The config file (see docs/config.md)");
   app.add_option("-n,--workers", options->workers, "Workers")->required()->check(CLI::PositiveNumber);
-  app.add_option("--backend", options->backend, "threads, mpi or nccl; short for --set comm.backend=...");
+  app.add_option("--backend", options->backend,
+                 "threads, mpi, nccl or grpc; short for --set comm.backend=...");
   app.add_option("--link", options->link, "Simulated link, 20mbit/40ms; short for --set comm.link=...");
   app.add_option("--hosts", options->hosts,
                  "A hostfile of Open MPI; program, data and paths alike on every host")

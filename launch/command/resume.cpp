@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "launch/command/command.h"
+#include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
 
@@ -17,6 +18,7 @@ struct ResumeOptions {
   std::string hosts;
   std::vector<std::string> overrides;
   bool json = false;
+  JoinOptions world;
 };
 
 bool may_change(const std::string& key) {
@@ -42,6 +44,22 @@ trainer::Options resumed_options(const std::string& run, const std::vector<std::
   return after;
 }
 
+int run_resume(const ResumeOptions& options) {
+  Job job{.options = resumed_options(options.run, options.overrides),
+          .workers = options.workers,
+          .resume = true,
+          .hosts = options.hosts};
+  if (!options.world.coordinator.empty()) return run_with_coordinator(job, options.world, options.json);
+  const LaunchRecord record = read_launch_record(options.run);
+  if (job.workers == 0) job.workers = record.workers;
+  if (job.hosts.empty()) job.hosts = record.hosts;
+  if (job.workers != record.workers) {
+    throw UsageError(fmt::format("{} is a run of {} workers, {} were asked for; resume with -n {}",
+                                 options.run, record.workers, job.workers, record.workers));
+  }
+  return run_job(job, options.json);
+}
+
 }  // namespace
 
 Run declare_resume(const CommandLine& line) {
@@ -56,20 +74,8 @@ Run declare_resume(const CommandLine& line) {
                  "section.key=value: [comm], [log], [checkpoint], a larger inner.steps")
       ->allow_extra_args(false);
   app.add_flag("--json", options->json, "The summary as JSON on standard output");
-  return [options] {
-    Job job{.options = resumed_options(options->run, options->overrides),
-            .workers = options->workers,
-            .resume = true,
-            .hosts = options->hosts};
-    const LaunchRecord record = read_launch_record(options->run);
-    if (job.workers == 0) job.workers = record.workers;
-    if (job.hosts.empty()) job.hosts = record.hosts;
-    if (job.workers != record.workers) {
-      throw UsageError(fmt::format("{} is a run of {} workers, {} were asked for; resume with -n {}",
-                                   options->run, record.workers, job.workers, record.workers));
-    }
-    return run_job(job, options->json);
-  };
+  add_join_options(app, options->world);
+  return [options] { return run_resume(*options); };
 }
 
 }  // namespace thinwire::launch

@@ -1,4 +1,4 @@
-// One worker in this process: alone, or in the world that mpirun started.
+// One worker in this process: alone, in the world that mpirun started, or in that of a coordinator.
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -9,46 +9,19 @@
 #include <mutex>
 
 #include "launch/command/command.h"
+#include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
-#include "launch/compute_settings.h"
 #include "launch/config/config.h"
 #include "launch/launcher/worker_protocol.h"
-#include "launch/stop_signals.h"
 #include "launch/world.h"
 
 namespace thinwire::launch {
 namespace {
 
-// Runs a worker of the surrounding world and leaves it in good order.
-trainer::RunResult run_here(const Job& job, const Watch& watch) {
-  const StopSignals stop(StopSignals::Second::kEndsAtOnce);
-  settle_threads(job.options.run.threads);
-  const auto engine = join_world({.backend = joined_backend(job.options.comm.backend),
-                                  .link = job.options.comm.link,
-                                  .timeout_s = job.options.comm.timeout_s});
-  trainer::WorkerContext context;
-  context.options = job.options;
-  context.config_toml = to_toml(job.options);
-  context.resume = job.resume;
-  context.engine = engine.get();
-  context.stop = &stop.requested();
-  context.on_progress = watch.on_progress;
-  context.on_warning = watch.on_message;
-  trainer::RunResult result = trainer::run_worker(context);
-  engine->stop();
-  return result;
-}
-
 // A failed worker ends its process at once: leaving the world in good order would wait for the others.
 [[noreturn]] void leave_broken_world(int exit_code) {
   std::fflush(nullptr);
   std::_Exit(exit_code);
-}
-
-int exit_code_of(const std::exception& error) {
-  const bool bad_setting = dynamic_cast<const std::invalid_argument*>(&error) != nullptr ||
-                           dynamic_cast<const ConfigError*>(&error) != nullptr;
-  return bad_setting ? kUsage : kRunFailed;
 }
 
 // A whole line at once: several threads speak, and mpirun relays what it reads.
@@ -67,10 +40,12 @@ int run_as_worker() {
     const char* job = std::getenv(kJobVariable);
     if (job == nullptr)
       throw UsageError(fmt::format("--worker: {} is not set; use thinwire launch", kJobVariable));
-    const trainer::RunResult result = run_here(
-        job_from_text(job), {.on_progress = [](const auto& progress) { say(progress_line(progress)); },
-                             .on_message = [](const auto& text) { say(warning_line(text)); }});
-    if (surrounding_rank() == 0) say(end_line(result));
+    const Job own = job_from_text(job);
+    const LocalResult local =
+        run_local_worker(own, surrounding_world(own),
+                         {.on_progress = [](const auto& progress) { say(progress_line(progress)); },
+                          .on_message = [](const auto& text) { say(warning_line(text)); }});
+    if (local.rank == 0) say(end_line(local.result));
     return kSuccess;
   } catch (const std::exception& error) {
     say(error_line(error.what(), exit_code_of(error)));
@@ -84,9 +59,9 @@ int run_alone(const Job& job, bool json) {
   if (leads) refuse_used_folder(run_dir);
   ProgressLine line(progress_stream(json));
   try {
-    const trainer::RunResult result = run_here(job, make_watch(line));
+    const LocalResult local = run_local_worker(job, surrounding_world(job), make_watch(line));
     line.close();
-    if (leads) report_end(result, run_dir, json);
+    if (leads) report_end(local.result, run_dir, json);
     return kSuccess;
   } catch (const std::exception& error) {
     line.close();
@@ -101,7 +76,17 @@ struct TrainOptions {
   std::vector<std::string> overrides;
   bool json = false;
   bool worker = false;
+  JoinOptions world;
 };
+
+int run_train(const TrainOptions& options) {
+  if (options.worker) return run_as_worker();
+  if (options.config.empty()) throw UsageError("config is required");
+  const Job job{.options = load_config(options.config, options.overrides), .hosts = {}};
+  if (options.world.coordinator.empty()) return run_alone(job, options.json);
+  refuse_used_folder(job.options.run.dir);
+  return run_with_coordinator(job, options.world, options.json);
+}
 
 }  // namespace
 
@@ -112,12 +97,8 @@ Run declare_train(const CommandLine& line) {
       ->allow_extra_args(false);
   line.app.add_flag("--json", options->json, "The summary as JSON on standard output");
   line.app.add_flag("--worker", options->worker, "")->group("");  // between launcher and worker
-  return [options] {
-    if (options->worker) return run_as_worker();
-    if (options->config.empty()) throw UsageError("config is required");
-    return run_alone({.options = load_config(options->config, options->overrides), .hosts = {}},
-                     options->json);
-  };
+  add_join_options(line.app, options->world);
+  return [options] { return run_train(*options); };
 }
 
 }  // namespace thinwire::launch

@@ -51,5 +51,7 @@ const Launcher& find_launcher(std::string_view backend);
 trainer::RunResult run_threads(const Job& job, const Watch& watch);
 trainer::RunResult run_mpi(const Job& job, const Watch& watch);
 void run_program_by_mpi(const ProgramJob& job);
+trainer::RunResult run_grpc(const Job& job, const Watch& watch);
+void run_program_by_grpc(const ProgramJob& job);
 
 }  // namespace thinwire::launch

@@ -8,13 +8,13 @@
 #include <csignal>
 #include <cstring>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include "launch/launcher/child_process.h"
 #include "launch/launcher/launcher.h"
 #include "launch/launcher/mpirun.h"
 #include "launch/launcher/worker_protocol.h"
+#include "launch/launcher/worker_reports.h"
 #include "launch/stop_signals.h"
 
 namespace thinwire::launch {
@@ -25,12 +25,6 @@ using namespace std::chrono_literals;
 
 // mpirun has this long to end a broken job, then to heed SIGTERM.
 constexpr auto kPatience = 3s;
-
-// Every worker gets these, on other machines too.
-std::vector<std::string> worker_environment(const trainer::Options& options) {
-  return {"OMP_NUM_THREADS=" + std::to_string(options.run.threads), "OMP_WAIT_POLICY=PASSIVE",
-          "OMP_PROC_BIND=FALSE"};
-}
 
 // Names that start with THINWIRE_ or MKL_, of this process's environment, and those of `entries`.
 std::vector<std::string> forwarded_names(const std::vector<std::string>& entries) {
@@ -113,16 +107,13 @@ class MpiJob {
 
   [[noreturn]] void fail(int status) {
     if (stop_.count() > 1) throw JobFailed("ended at once by a second signal");
-    const std::optional<Death>& death = notice_.death();
-    if (death && death->signal != 0) {
-      throw JobFailed(fmt::format("worker {} on host {} was killed by signal {} ({})", death->rank,
-                                  death->host, death->signal, ::strsignal(death->signal)));
-    }
+    const std::optional<WorkerEnd>& death = notice_.death();
+    if (death && death->signal != 0) throw JobFailed(describe(*death));
     if (const auto words = last_words()) throw *words;
     if (death) {
-      const std::string host = host_of(death->rank);
-      throw JobFailed(fmt::format("worker {}{} ended with exit code {}", death->rank,
-                                  host.empty() ? "" : " on host " + host, death->exit_code));
+      WorkerEnd end = *death;
+      end.host = host_of(end.rank);
+      throw JobFailed(describe(end));
     }
     const std::string how = WIFSIGNALED(status) ? fmt::format("was killed by signal {}", WTERMSIG(status))
                                                 : fmt::format("ended with exit code {}", WEXITSTATUS(status));
@@ -143,55 +134,24 @@ class WorkerJob final : public MpiJob {
  public:
   WorkerJob(const Job& job, const Watch& watch, std::vector<std::string> command,
             const std::vector<std::string>& environment)
-      : MpiJob(std::move(command), environment, job.workers), watch_(watch) {}
+      : MpiJob(std::move(command), environment, job.workers), reports_(watch) {}
 
-  trainer::RunResult result() {
-    if (!result_) throw JobFailed("the workers ended without a result");
-    return *result_;
-  }
+  trainer::RunResult result() const { return reports_.result(); }
 
  protected:
   void on_worker_line(Stream stream, int rank, std::string_view text) override {
-    WorkerMessage message = stream == Stream::kOut ? parse_worker_line(text) : WorkerMessage{};
-    if (message.host) {
-      hosts_[rank] = *message.host;
-    } else if (message.progress) {
-      watch_.on_progress(*message.progress);
-    } else if (message.warning) {
-      watch_.on_message(fmt::format("worker {}: warning: {}", rank, *message.warning));
-    } else if (message.error) {
-      on_error(rank, message);
-    } else if (message.end) {
-      result_ = std::move(message.end);
-    } else {
-      watch_.on_message(fmt::format("worker {}: {}", rank, text));
-    }
+    reports_.read(stream, rank, text);
+    if (reports_.first_error()) note_break();
   }
   void on_plain_line(Stream, std::string_view line) override { plain_lines_.append(line).append("\n"); }
-  bool can_stop() const override { return static_cast<int>(hosts_.size()) == workers(); }
-  std::string host_of(int rank) const override {
-    const auto found = hosts_.find(rank);
-    return found == hosts_.end() ? "" : found->second;
-  }
-  std::optional<JobFailed> last_words() const override { return first_error_; }
+  bool can_stop() const override { return reports_.num_started() == workers(); }
+  std::string host_of(int rank) const override { return reports_.host_of(rank); }
+  std::optional<JobFailed> last_words() const override { return reports_.first_error(); }
   std::string unseen_lines() const override { return plain_lines_; }
   int stop_signal() const override { return SIGUSR1; }
 
  private:
-  void on_error(int rank, const WorkerMessage& message) {
-    const std::string text = fmt::format("worker {} on host {}: {}", rank, host_of(rank), *message.error);
-    if (first_error_) {
-      watch_.on_message(text);
-    } else {
-      first_error_ = JobFailed(text, message.exit_code);
-    }
-    note_break();
-  }
-
-  const Watch& watch_;
-  std::map<int, std::string> hosts_;  // of the workers that have started
-  std::optional<JobFailed> first_error_;
-  std::optional<trainer::RunResult> result_;
+  WorkerReports reports_;
   std::string plain_lines_;
 };
 
@@ -219,8 +179,7 @@ std::vector<std::string> joined_lists(std::vector<std::string> first,
 }  // namespace
 
 trainer::RunResult run_mpi(const Job& job, const Watch& watch) {
-  std::vector<std::string> environment = worker_environment(job.options);
-  environment.push_back(std::string(kJobVariable) + "=" + job_to_text(job));
+  const std::vector<std::string> environment = worker_environment(job);
   const MpiWorld world{.workers = job.workers, .hosts = job.hosts, .forwarded = forwarded_names(environment)};
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   WorkerJob workers(job, watch,

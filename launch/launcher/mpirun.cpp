@@ -51,11 +51,11 @@ void DeathNotice::read(std::string_view line) {
   const std::string text(line);
   std::smatch match;
   if (std::regex_search(text, match, signalled)) {
-    death_ = Death{.rank = std::stoi(match[1]), .host = match[2], .signal = std::stoi(match[3])};
+    death_ = WorkerEnd{.rank = std::stoi(match[1]), .host = match[2], .signal = std::stoi(match[3])};
   } else if (std::regex_search(text, match, exited)) {
     exited_rank_ = std::stoi(match[1]);
   } else if (exited_rank_ >= 0 && std::regex_search(text, match, code)) {
-    death_ = Death{.rank = exited_rank_, .host = {}, .exit_code = std::stoi(match[1])};
+    death_ = WorkerEnd{.rank = exited_rank_, .host = {}, .exit_code = std::stoi(match[1])};
   }
 }
 

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/launcher/worker_reports.h"
+
 namespace thinwire::launch {
 
 struct MpiWorld {
@@ -26,23 +28,16 @@ struct TaggedLine {
 };
 std::optional<TaggedLine> parse_tagged(std::string_view line);
 
-// How the first process to die ended, in mpirun's words.
-struct Death {
-  int rank = -1;
-  std::string host;  // empty: not said
-  int signal = 0;
-  int exit_code = 0;
-};
-
 // Collects mpirun's own lines; its report of a death spans several.
 class DeathNotice {
  public:
   void read(std::string_view line);
-  const std::optional<Death>& death() const { return death_; }
+  // How the first process to die ended, in mpirun's words.
+  const std::optional<WorkerEnd>& death() const { return death_; }
 
  private:
   int exited_rank_ = -1;  // named, exit code to come
-  std::optional<Death> death_;
+  std::optional<WorkerEnd> death_;
 };
 
 }  // namespace thinwire::launch

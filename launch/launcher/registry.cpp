@@ -9,6 +9,7 @@ constexpr Launcher kLaunchers[] = {
     {"threads", run_threads, nullptr},
     {"mpi", run_mpi, run_program_by_mpi},
     {"nccl", run_mpi, run_program_by_mpi},
+    {"grpc", run_grpc, run_program_by_grpc},
 };
 
 }  // namespace

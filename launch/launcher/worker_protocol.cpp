@@ -61,6 +61,12 @@ Job job_from_text(const std::string& text) {
   return job;
 }
 
+std::vector<std::string> worker_environment(const Job& job) {
+  return {std::string(kJobVariable) + "=" + job_to_text(job),
+          "OMP_NUM_THREADS=" + std::to_string(job.options.run.threads), "OMP_WAIT_POLICY=PASSIVE",
+          "OMP_PROC_BIND=FALSE"};
+}
+
 std::string hello_line() {
   std::array<char, 256> host = {};
   ::gethostname(host.data(), host.size() - 1);

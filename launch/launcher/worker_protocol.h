@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "launch/launcher/launcher.h"
 
@@ -21,6 +22,10 @@ constexpr const char* kJobVariable = "THINWIRE_JOB";
 std::string job_to_text(const Job& job);
 // workers and hosts are not in it. Throws std::runtime_error for text that job_to_text did not make.
 Job job_from_text(const std::string& text);
+
+// "NAME=value" entries that every worker process gets, on other machines too: the job, and settings of its
+// threads.
+std::vector<std::string> worker_environment(const Job& job);
 
 std::string hello_line();
 std::string progress_line(const trainer::Progress& progress);

@@ -45,27 +45,27 @@ TEST(Mpirun, TaggedLinesGiveRankAndText) {
   }
 }
 
-std::optional<Death> notice_in(const std::vector<std::string>& lines) {
+std::optional<WorkerEnd> notice_in(const std::vector<std::string>& lines) {
   DeathNotice notice;
   for (const std::string& line : lines) notice.read(line);
   return notice.death();
 }
 
-Death death_in(const std::vector<std::string>& lines) {
-  return notice_in(lines).value_or(Death{});
+WorkerEnd death_in(const std::vector<std::string>& lines) {
+  return notice_in(lines).value_or(WorkerEnd{});
 }
 
 TEST(Mpirun, ASignalledWorkerIsNamedWithHostAndSignal) {
-  const Death death = death_in({"--------",
-                                "mpirun noticed that process rank 1 with PID 0 on node vm exited on "
-                                "signal 9 (Killed)."});
+  const WorkerEnd death = death_in({"--------",
+                                    "mpirun noticed that process rank 1 with PID 0 on node vm exited on "
+                                    "signal 9 (Killed)."});
   EXPECT_EQ(death.rank, 1);
   EXPECT_EQ(death.host, "vm");
   EXPECT_EQ(death.signal, 9);
 }
 
 TEST(Mpirun, AWorkerThatExitedIsNamedWithItsCode) {
-  const Death death =
+  const WorkerEnd death =
       death_in({"mpirun detected that one or more processes exited with non-zero status, thus causing",
                 "the job to be terminated. The first process to do so was:", "",
                 "  Process name: [[7525,1],3]", "  Exit code:    2"});

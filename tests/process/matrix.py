@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs one small job in many ways that must end in the same bits, and compares outer_digest.
 
-For every codec and number of workers: over three links, two backends, every SIMD target (all workers alike, and
+For every codec and number of workers: over three links, three backends, every SIMD target (all workers alike, and
 each worker another), and killed at five moments and resumed. For every task and rule, at two workers, the same kills.
 
   matrix.py THINWIRE            everything; a record per run is kept, so a second call goes on where it stopped
@@ -153,9 +153,18 @@ def simd_targets(program):
     return found
 
 
+def has_grpc(program):
+    with tempfile.TemporaryDirectory() as folder:
+        probe = subprocess.run([program, "certs", "-o", folder, "--name", "probe"], capture_output=True)
+    if probe.returncode != 0:
+        print("skipped: this build has no gRPC", file=sys.stderr)
+    return probe.returncode == 0
+
+
 def cells(matrix, cover):
     """Yields (row, way, settings, workers, backend, fault, simd)."""
     targets = simd_targets(matrix.program)
+    grpc = has_grpc(matrix.program)
     for codec_index, (codec, codec_settings) in enumerate(CODECS.items()):
         for workers in [1, 2, 3, 4]:
             settings = matrix.settings()
@@ -171,6 +180,10 @@ def cells(matrix, cover):
                     yield row, f"link {link}", dict(settings, **{"comm.link": text}), workers, "threads", None, None
             if not cover or codec_index < 2:
                 yield row, "mpi", settings, workers, "mpi", None, None
+            if grpc and (not cover or codec_index >= 2):
+                yield row, "grpc", settings, workers, "grpc", None, None
+                fault = MOMENTS["fragments in flight"]
+                yield row, "grpc, killed fragments in flight", settings, workers, "grpc", fault, None
             for target in targets:
                 if not cover or codec_index == 1:
                     yield row, f"SIMD {target}", settings, workers, "threads", None, target
@@ -188,6 +201,8 @@ def cells(matrix, cover):
         row = f"{job}, 2 workers"
         yield row, "threads, unlimited", settings, 2, "threads", None, None
         yield row, "mpi", settings, 2, "mpi", None, None
+        if grpc and not cover:
+            yield row, "grpc", settings, 2, "grpc", None, None
         yield row, "link slow", dict(settings, **{"comm.link": LINKS["slow"]}), 2, "threads", None, None
         for moment, fault in [moments[index % len(moments)]] if cover else moments:
             yield row, f"killed {moment}", settings, 2, "threads", fault.format(last=1), None
