@@ -333,7 +333,7 @@ TEST(Segments, HoldWholeBlocksAndNoMoreThanTheirBounds) {
       std::size_t next = 0;
       for (std::size_t s = 0; s < segments.count(); ++s) {
         EXPECT_EQ(segments[s].first, next) << name;
-        EXPECT_EQ(next % block, 0u) << name;
+        EXPECT_EQ(next % codec->block(), 0u) << name;
         EXPECT_GT(segments[s].count, 0u) << name;
         if (block <= 4096) {
           EXPECT_LE(segments[s].count, kSegmentValues);

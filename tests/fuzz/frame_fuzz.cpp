@@ -35,7 +35,8 @@ WireInfo take_info(Input& input) {
   info.fragment = input.take<std::uint32_t>();
   info.worker = input.take<std::uint32_t>();
   info.step = input.take<std::uint64_t>();
-  info.num_values = input.take<std::uint64_t>();
+  info.num_values = input.take<std::uint32_t>();
+  info.segment = input.take<std::uint32_t>();
   info.state_digest = input.take<std::uint64_t>();
   return info;
 }
@@ -89,7 +90,7 @@ std::vector<std::string> seeds() {
   const Buffer payload(40, std::byte{0x5a});
   for (const std::uint8_t damage : {0, 1, 2, 3}) {
     Seed seed = fields(static_cast<std::uint8_t>(damage + 5));
-    seed.put(std::uint64_t{60}).put(std::uint64_t{32}).put(~std::uint64_t{0}).put(damage);
+    seed.put(std::uint64_t{60}).put(32u).put(2u).put(~std::uint64_t{0}).put(damage);
     all.push_back(seed.put(std::uint16_t{17}).put(std::uint8_t{4}).put_bytes(payload).text());
   }
   const WireInfo info = {
