@@ -8,6 +8,9 @@ find_package(nlohmann_json REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 # Before Torch, whose wheel ships an old Protobuf of its own; without them the backend grpc is a stub.
+# Protobuf's archive, not its shared library: SentencePiece carries a Protobuf of its own, older, under the same
+# names, and would be bound to that of the process (thinwire_comm hides ours).
+set(Protobuf_USE_STATIC_LIBS ON)
 find_package(OpenSSL QUIET)
 find_package(Protobuf QUIET)
 find_package(gRPC CONFIG QUIET)
