@@ -74,7 +74,7 @@ class Transport {
 
   // Memory for accept() to use again: the data of a message that nobody needs any more. A backend may drop
   // it.
-  virtual void reuse(Buffer /*storage*/) {}
+  virtual void reuse(Buffer /*storage*/) {}  // NOLINT(performance-unnecessary-value-param): others keep it
 
   // Moves what can be moved without blocking and appends what happened. Throws CommError if the library below
   // fails or a peer breaks the protocol.

@@ -203,7 +203,7 @@ struct Attendance::Impl {
     for (;;) {
       call = std::make_shared<AttendCall>(inbox, count);
       call->open(*stub, request);
-      const auto news = call->wait(deadline, [](const auto& so_far) { return so_far.wait_s.has_value(); });
+      auto news = call->wait(deadline, [](const auto& so_far) { return so_far.wait_s.has_value(); });
       if (news.wait_s) return news;
       if (news.end && news.end->error_code() != Code::UNAVAILABLE) {
         throw_refusal(*news.end, options.coordinator);

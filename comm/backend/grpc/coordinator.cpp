@@ -387,7 +387,7 @@ struct Coordinator::Impl {
   }
 };
 
-Coordinator::Coordinator(CoordinatorOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Coordinator::Coordinator(const CoordinatorOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 
 Coordinator::~Coordinator() = default;
 
@@ -396,7 +396,7 @@ std::string Coordinator::address() const {
 }
 
 Coordinator::Outcome Coordinator::wait() {
-  const Outcome outcome = impl_->desk->wait();
+  Outcome outcome = impl_->desk->wait();
   impl_->desk->dismiss(outcome);
   return outcome;
 }

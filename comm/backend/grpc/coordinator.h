@@ -25,7 +25,7 @@ class Coordinator {
  public:
   // Listens. Throws std::invalid_argument for an option that cannot be, std::runtime_error if the address
   // cannot be had; std::invalid_argument in a build without gRPC.
-  explicit Coordinator(CoordinatorOptions options);
+  explicit Coordinator(const CoordinatorOptions& options);
   ~Coordinator();
   Coordinator(const Coordinator&) = delete;
   Coordinator& operator=(const Coordinator&) = delete;

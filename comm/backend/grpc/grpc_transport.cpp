@@ -80,7 +80,7 @@ TransportEvent lost(int peer, const std::string& reason) {
 }
 
 Address checked_listen(const GrpcOptions& options) {
-  const Address address = parse_address(options.listen, "--listen");
+  Address address = parse_address(options.listen, "--listen");
   require_tls_or_loopback(address, options.tls_dir, "--listen");
   require_tls_or_loopback(parse_address(options.coordinator, "--coordinator"), options.tls_dir,
                           "--coordinator");

@@ -264,7 +264,7 @@ class ControlCall final : public CallBase<grpc::ServerBidiReactor<v1::ControlFra
 
   grpc::Status greet() {
     if (!frame_.has_greeting()) return {Code::INVALID_ARGUMENT, "control: expected a greeting first"};
-    const grpc::Status status = lobby_->check(frame_.greeting());
+    grpc::Status status = lobby_->check(frame_.greeting());
     if (!status.ok()) return status;
     const int peer = static_cast<int>(frame_.greeting().rank());
     if (!lobby_->open_control(peer)) {
@@ -354,7 +354,7 @@ class MessageCall final : public CallBase<grpc::ServerReadReactor<v1::DataFrame>
   grpc::Status announce() {
     if (!frame_.has_announcement()) return {Code::INVALID_ARGUMENT, "send: expected an announcement first"};
     const v1::Announcement& announcement = frame_.announcement();
-    const grpc::Status status = lobby_->check(announcement.greeting());
+    grpc::Status status = lobby_->check(announcement.greeting());
     if (!status.ok()) return status;
     greeted();
     sequence_ = announcement.sequence();

@@ -29,7 +29,7 @@ std::vector<std::string> make_certificates(const CertificateOptions&) {
 }
 
 struct Coordinator::Impl {};
-Coordinator::Coordinator(CoordinatorOptions) {
+Coordinator::Coordinator(const CoordinatorOptions&) {
   refuse();
 }
 Coordinator::~Coordinator() = default;

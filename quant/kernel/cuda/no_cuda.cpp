@@ -30,7 +30,7 @@ DeviceBuffer::DeviceBuffer(std::size_t num_bytes) : num_bytes_(num_bytes) {
   refuse("DeviceBuffer");
 }
 
-DeviceBuffer::~DeviceBuffer() = default;
+DeviceBuffer::~DeviceBuffer() {}  // not trivial in the twin
 
 DeviceBuffer::DeviceBuffer(DeviceBuffer&&) noexcept = default;
 
