@@ -1,7 +1,9 @@
 // Every codec, by a number in the input, at any block and length: foreign bytes decoded, added and cut, any
 // floats encoded. Every SIMD target must give the scalar reference's bits.
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <span>
 #include <stdexcept>
 
 #include "quant/codec/codec.h"
@@ -98,7 +100,8 @@ void check(const Case& one, Input& input) {
 
   Floats values(one.n);
   const Bytes bits = input.rest().empty() ? code : input.take_bytes(one.n * sizeof(float));
-  std::memcpy(values.data(), bits.data(), std::min(bits.size(), one.n * sizeof(float)));
+  const auto whole = std::span(bits).first(std::min(bits.size(), one.n * sizeof(float)));
+  std::ranges::copy(whole, std::as_writable_bytes(std::span(values)).begin());
   const bool numbers = quant::find_nan(values) == values.size();
   const Bytes own = encoded(*reference, values, one.key);
   for (const Target target : quant::compiled_targets()) {
