@@ -11,7 +11,7 @@ venv=build/venv
 $venv/bin/python -c 'import torch' 2>/dev/null || $venv/bin/python -m pip install --quiet "torch==$torch_version"
 $venv/bin/python -c 'import torch; print("peer: Python torch, with Gloo", torch.__version__)'
 # Without their dependencies, of which torch is one, in another build.
-for peer in numpy cffi pycparser pypiquant bitsandbytes pypccl; do
+for peer in numpy packaging cffi pycparser pypiquant bitsandbytes pypccl; do
   $venv/bin/python -m pip show --quiet $peer 2>/dev/null || $venv/bin/python -m pip install --quiet --no-deps $peer ||
     echo "peer: $peer does not install, and is left out"
 done
