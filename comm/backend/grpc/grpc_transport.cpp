@@ -23,7 +23,9 @@ namespace {
 
 using Key = std::pair<int, std::uint64_t>;  // peer, sequence
 
-// A broken connection waits so long for a better reason: the peer's goodbye or the coordinator's word.
+// A broken connection waits so long for a better reason: the peer's goodbye or the coordinator's word. A
+// goodbye waits so long for news of what was sent to the peer: it comes by a connection of its own, and may
+// be faster.
 constexpr std::chrono::milliseconds kSuspicionTime{500};
 
 class GrpcTransport final : public Transport {
@@ -55,7 +57,9 @@ class GrpcTransport final : public Transport {
  private:
   struct Suspicion {
     std::string reason;
-    Clock::time_point due;
+    Clock::time_point due;  // to be told then; told if never
+    bool said_goodbye = false;
+    bool settled = false;  // goodbye, and nothing sent to it is unsettled
   };
 
   void take(Inbox::Entry& entry, std::vector<TransportEvent>& events);
@@ -134,6 +138,10 @@ GrpcTransport::~GrpcTransport() {
 void GrpcTransport::poll(std::vector<TransportEvent>& events) {
   std::move(ready_.begin(), ready_.end(), std::back_inserter(events));
   ready_.clear();
+  // Before the inbox is read: what settled it is then told before the loss.
+  for (auto& [peer, suspicion] : suspicions_) {
+    suspicion.settled = suspicion.said_goodbye && peers_[peer]->settled();
+  }
   auto entries = inbox_->take();
   if (left_) return;
   for (Inbox::Entry& entry : entries) take(entry, events);
@@ -147,7 +155,13 @@ void GrpcTransport::take(Inbox::Entry& entry, std::vector<TransportEvent>& event
     suspicions_.try_emplace(event.peer, Suspicion{event.reason, Clock::now() + kSuspicionTime});
     return;
   }
-  if (event.kind == TransportEvent::Kind::kLost) suspicions_[event.peer].due = Clock::time_point::max();
+  if (event.kind == TransportEvent::Kind::kLost) {
+    Suspicion& suspicion = suspicions_[event.peer];
+    if (!suspicion.said_goodbye && suspicion.due != Clock::time_point::max()) {
+      suspicion = {event.reason, Clock::now() + kSuspicionTime, true};
+    }
+    return;
+  }
   if (event.kind == TransportEvent::Kind::kAnnounced && event.num_bytes == event.data.size()) {
     whole_.try_emplace({event.peer, event.sequence}, std::exchange(event.data, {}));
   }
@@ -183,7 +197,8 @@ void GrpcTransport::wait_for_peers(double limit_s) {
 void GrpcTransport::confirm_suspicions(std::vector<TransportEvent>& events) {
   const auto now = Clock::now();
   for (auto& [peer, suspicion] : suspicions_) {
-    if (now < suspicion.due) continue;
+    const bool told = suspicion.due == Clock::time_point::max();
+    if (told || (now < suspicion.due && !suspicion.settled)) continue;
     suspicion.due = Clock::time_point::max();
     events.push_back(lost(peer, suspicion.reason));
   }

@@ -59,6 +59,10 @@ class ControlCall final : public grpc::ClientBidiReactor<v1::ControlFrame, v1::C
 
   void cancel() { context_.TryCancel(); }
   bool answered() const { return answered_; }
+  bool settled() {
+    const std::scoped_lock lock(mutex_);
+    return ending_ || frames_.empty();
+  }
 
   void OnWriteDone(bool ok) override {
     const std::scoped_lock lock(mutex_);
@@ -279,6 +283,11 @@ void Outbound::wait_until_heard(std::chrono::steady_clock::time_point deadline) 
 
 bool Outbound::connected() const {
   return impl_->control->answered();
+}
+
+bool Outbound::settled() const {
+  return impl_->control->settled() &&
+         std::ranges::all_of(impl_->messages, [](const auto& call) { return call->ended(); });
 }
 
 }  // namespace thinwire::comm

@@ -36,6 +36,8 @@ class Outbound {
 
   // The peer has answered our greeting.
   bool connected() const;
+  // Of everything sent, it is known whether it has left: the inbox holds that news.
+  bool settled() const;
 
  private:
   struct Impl;
