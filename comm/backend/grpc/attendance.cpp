@@ -65,11 +65,10 @@ class AttendCall final : public grpc::ClientBidiReactor<v1::FromWorker, v1::ToWo
                          public std::enable_shared_from_this<AttendCall> {
  public:
   AttendCall(std::shared_ptr<Inbox> inbox, std::shared_ptr<CallCount> count)
-      : inbox_(std::move(inbox)), count_(std::move(count)) {}
+      : inbox_(std::move(inbox)), hold_(std::move(count)) {}
 
   void open(v1::Coordinator::Stub& stub, const JoinRequest& request) {
-    self_ = shared_from_this();
-    count_->began();
+    hold_.begin(shared_from_this());
     context_.set_deadline(std::chrono::system_clock::now() + kLongestRun);
     stub.async()->Attend(&context_, this);
     AddHold();  // the last words come from another thread; until the call ends
@@ -131,9 +130,7 @@ class AttendCall final : public grpc::ClientBidiReactor<v1::FromWorker, v1::ToWo
       news_.end = status;
       changed_.notify_all();
     }
-    const auto count = count_;
-    self_.reset();  // perhaps the last
-    count->ended();
+    hold_.end();
   }
 
  private:
@@ -143,8 +140,7 @@ class AttendCall final : public grpc::ClientBidiReactor<v1::FromWorker, v1::ToWo
   }
 
   const std::shared_ptr<Inbox> inbox_;
-  const std::shared_ptr<CallCount> count_;
-  std::shared_ptr<AttendCall> self_;
+  CallHold<AttendCall> hold_;
   grpc::ClientContext context_;
   v1::FromWorker join_;
   v1::FromWorker leave_;

@@ -1,13 +1,14 @@
 // Calls of a channel that gRPC still holds. Whoever owns the channel waits for zero before letting go: a
 // channel that ends on one of gRPC's own threads would have that thread wait for itself.
 //
-// In a call's OnDone:  const auto count = count_;  self_.reset();  count->ended();
-// Thread safety: all members, from any thread.
+// Thread safety of CallCount: all members, from any thread.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 namespace thinwire::comm {
 
@@ -37,6 +38,29 @@ class CallCount {
   std::mutex mutex_;
   std::condition_variable changed_;
   int count_ = 0;  // guarded by mutex_
+};
+
+// Keeps a call alive, and counted, from its start until gRPC is done with it. A member of the call.
+template <class Call>
+class CallHold {
+ public:
+  explicit CallHold(std::shared_ptr<CallCount> count) : count_(std::move(count)) {}
+
+  // Before gRPC is told of the call.
+  void begin(std::shared_ptr<Call> call) {
+    call_ = std::move(call);
+    count_->began();
+  }
+  // The last line of the call's OnDone: the call, and this with it, may be gone afterwards.
+  void end() {
+    const auto count = count_;
+    call_.reset();
+    count->ended();
+  }
+
+ private:
+  const std::shared_ptr<CallCount> count_;
+  std::shared_ptr<Call> call_;
 };
 
 }  // namespace thinwire::comm

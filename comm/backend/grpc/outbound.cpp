@@ -28,11 +28,10 @@ class ControlCall final : public grpc::ClientBidiReactor<v1::ControlFrame, v1::C
                           public std::enable_shared_from_this<ControlCall> {
  public:
   ControlCall(int peer, std::shared_ptr<Inbox> inbox, std::shared_ptr<CallCount> count)
-      : peer_(peer), inbox_(std::move(inbox)), count_(std::move(count)) {}
+      : peer_(peer), inbox_(std::move(inbox)), hold_(std::move(count)) {}
 
   void open(v1::Worker::Stub& stub, const v1::Greeting& greeting) {
-    self_ = shared_from_this();
-    count_->began();
+    hold_.begin(shared_from_this());
     context_.set_wait_for_ready(true);
     context_.set_deadline(std::chrono::system_clock::now() + kLongestRun);
     stub.async()->Control(&context_, this);
@@ -97,9 +96,7 @@ class ControlCall final : public grpc::ClientBidiReactor<v1::ControlFrame, v1::C
       const std::scoped_lock lock(mutex_);
       if (!said_goodbye_) inbox_->suspect(peer_, "the connection to it broke, " + to_string(status));
     }
-    const auto count = count_;
-    self_.reset();  // perhaps the last
-    count->ended();
+    hold_.end();
   }
 
  private:
@@ -110,8 +107,7 @@ class ControlCall final : public grpc::ClientBidiReactor<v1::ControlFrame, v1::C
 
   const int peer_;
   const std::shared_ptr<Inbox> inbox_;
-  const std::shared_ptr<CallCount> count_;
-  std::shared_ptr<ControlCall> self_;
+  CallHold<ControlCall> hold_;
   grpc::ClientContext context_;
   v1::ControlReply reply_;
   std::atomic<bool> answered_ = false;
@@ -128,11 +124,10 @@ class MessageCall final : public grpc::ClientWriteReactor<v1::DataFrame>,
                           public std::enable_shared_from_this<MessageCall> {
  public:
   MessageCall(const OutgoingMessage& message, std::shared_ptr<Inbox> inbox, std::shared_ptr<CallCount> count)
-      : message_(message), inbox_(std::move(inbox)), count_(std::move(count)) {}
+      : message_(message), inbox_(std::move(inbox)), hold_(std::move(count)) {}
 
   void open(v1::Worker::Stub& stub, const v1::Greeting& greeting, double timeout_s) {
-    self_ = shared_from_this();
-    count_->began();
+    hold_.begin(shared_from_this());
     const double seconds =
         2 * timeout_s + static_cast<double>(message_.bytes.size()) / kSlowestBytesPerSecond;
     context_.set_wait_for_ready(true);
@@ -179,9 +174,7 @@ class MessageCall final : public grpc::ClientWriteReactor<v1::DataFrame>,
       }
       ended_ = true;
     }
-    const auto count = count_;
-    self_.reset();  // perhaps the last
-    count->ended();
+    hold_.end();
   }
 
  private:
@@ -199,8 +192,7 @@ class MessageCall final : public grpc::ClientWriteReactor<v1::DataFrame>,
 
   const OutgoingMessage message_;
   const std::shared_ptr<Inbox> inbox_;
-  const std::shared_ptr<CallCount> count_;
-  std::shared_ptr<MessageCall> self_;
+  CallHold<MessageCall> hold_;
   grpc::ClientContext context_;
   v1::Receipt receipt_;
   std::atomic<bool> ended_ = false;
