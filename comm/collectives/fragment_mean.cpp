@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 #include <stdexcept>
 
@@ -89,17 +88,7 @@ void FragmentMean::mean_of(const Codes& codes, std::span<float> mean) const {
     const auto part = mean.subspan(first, std::min(piece, n - first));
     codec_->decode_range(n, first, codes[0], part);
     for (std::size_t r = 1; r < codes.size(); ++r) codec_->decode_add_range(n, first, codes[r], part);
-    divide_by_workers(part, codes.size());
-  }
-}
-
-// By a power of two the product with the reciprocal is the quotient, bit for bit, and comes sooner.
-void FragmentMean::divide_by_workers(std::span<float> sum, std::size_t workers) {
-  const auto divisor = static_cast<float>(workers);
-  if (std::has_single_bit(workers)) {
-    quant::scale_in_place(sum, 1.0f / divisor);
-  } else {
-    quant::divide_in_place(sum, divisor);
+    quant::divide_in_place(part, static_cast<float>(codes.size()));
   }
 }
 

@@ -58,7 +58,6 @@ class FragmentMean : public CodedMean {
                                   const quant::WireInfo& expected);
   // sum of what the codes hold, by rank, over their number.
   void mean_of(const Codes& codes, std::span<float> mean) const;
-  static void divide_by_workers(std::span<float> sum, std::size_t workers);
   // Memory for frames to come.
   void recycle(Buffer frame) { spare_frames_.push_back(std::move(frame)); }
   Buffer new_frame(std::size_t num_values);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/collectives/fragment_mean.h"
+#include "quant/kernel/outer_ops.h"
 
 namespace thinwire::comm {
 
@@ -40,7 +41,7 @@ class GatherMean final : public FragmentMean {
                         : codec_->decode_add(payload_of(frame), part);
         }
       }
-      divide_by_workers(part, kept_[s].size());
+      quant::divide_in_place(part, static_cast<float>(kept_[s].size()));
     }
   }
 

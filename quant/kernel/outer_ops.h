@@ -20,7 +20,7 @@ void subtract_in_place(std::span<float> a, std::span<const float> b);
 // a = factor * a
 void scale_in_place(std::span<float> a, float factor);
 
-// sum = sum / contributors (a division, not a product with the reciprocal).
+// sum = sum / contributors: the quotient, rounded once (no product with a rounded reciprocal).
 void divide_in_place(std::span<float> sum, float contributors);
 
 struct NesterovRule {

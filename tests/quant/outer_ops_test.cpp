@@ -54,6 +54,15 @@ TEST_P(OuterOps, TakeDifferencesSumsProductsAndQuotients) {
   }
 }
 
+TEST_P(OuterOps, DivideByAnyNumberOfContributors) {
+  for (const float contributors : {1.0f, 2.0f, 3.0f, 4.0f, 6.0f, 64.0f, 0x1p120f}) {
+    std::vector<float> mean = testing::awkward_values(257, 1), expected = mean;
+    for (float& value : expected) value /= contributors;
+    divide_in_place(mean, contributors);
+    EXPECT_EQ(bits_of(mean), bits_of(expected)) << contributors;
+  }
+}
+
 TEST_P(OuterOps, StepByNesterov) {
   for (const std::size_t n : kLengths) {
     const std::vector<float> gradient = normal_values(n, 1);
