@@ -8,10 +8,9 @@ namespace thinwire::trainer {
 
 DataParallel::DataParallel(const OuterContext& context, std::vector<TrainedTensor> travelling)
     : context_(context),
-      parameters_(std::move(travelling),
-                  {.layout = FragmentLayout::kWhole,
-                   .codec_block = static_cast<std::int64_t>(make_wire_codec(context.options)->block())}),
       codec_(make_wire_codec(context.options)),
+      parameters_(std::move(travelling), {.layout = FragmentLayout::kWhole,
+                                          .codec_block = static_cast<std::int64_t>(codec_->block())}),
       gradient_(parameters_.flat_size()),
       exchange_(context_, codec_, 0, gradient_.size(),
                 [this](std::size_t offset) { return "gradient of " + parameters_.describe(0, offset); }),

@@ -26,9 +26,9 @@ class DataParallel final : public OuterLoop {
 
  private:
   const OuterContext context_;
-  FlatParameters parameters_;
   std::shared_ptr<const quant::Codec> codec_;  // shared with what is in flight
-  std::vector<float> gradient_;                // the layout of parameters_
+  FlatParameters parameters_;
+  std::vector<float> gradient_;  // the layout of parameters_
   FragmentExchange exchange_;
   CommitRecord pending_;  // of the step under way
   std::string theta_digest_;

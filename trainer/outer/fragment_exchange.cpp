@@ -57,9 +57,7 @@ void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint
     error_feedback_->encode(delta, key_of(step), payload);
   else
     codec_->encode(delta, key_of(step), payload);
-  sent_step_ = step;
-  state_digest_ = state_digest;
-  submit(payload);
+  submit(step, state_digest, std::move(payload));
 }
 
 void FragmentExchange::send_drift(std::int64_t step, std::span<const float> agreed,
@@ -68,9 +66,7 @@ void FragmentExchange::send_drift(std::int64_t step, std::span<const float> agre
   refuse_nan(step, error_feedback_ ? error_feedback_->encode_delta(agreed, live, key_of(step), payload)
                                    : quant::encode_delta(*codec_, {.agreed = agreed, .local = live},
                                                          key_of(step), payload));
-  sent_step_ = step;
-  state_digest_ = state_digest;
-  submit(payload);
+  submit(step, state_digest, std::move(payload));
 }
 
 std::uint64_t FragmentExchange::key_of(std::int64_t step) const {
@@ -89,13 +85,15 @@ void FragmentExchange::refuse_nan(std::int64_t step, std::size_t index) const {
       context_.engine->rank(), step, describe_(index), fragment_));
 }
 
-void FragmentExchange::submit(const comm::Buffer& payload) {
+void FragmentExchange::submit(std::int64_t step, std::uint64_t state_digest, comm::Buffer payload) {
+  sent_step_ = step;
+  state_digest_ = state_digest;
   mean_ = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
                                  .fragment = fragment_,
                                  .seed = context_.seed,
                                  .leg = leg_,
                                  .state_digest = state_digest_},
-                                codec_, size_, payload);
+                                codec_, size_, std::move(payload));
   ticket_ = context_.engine->submit(mean_);
 }
 
@@ -163,7 +161,7 @@ void FragmentExchange::load(const State& state) {
 }
 
 void FragmentExchange::resend() {
-  if (!loaded_payload_.empty()) submit(std::exchange(loaded_payload_, {}));
+  if (!loaded_payload_.empty()) submit(sent_step_, state_digest_, std::exchange(loaded_payload_, {}));
 }
 
 }  // namespace thinwire::trainer

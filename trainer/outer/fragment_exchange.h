@@ -51,7 +51,7 @@ class FragmentExchange {
  private:
   std::uint64_t key_of(std::int64_t step) const;
   void refuse_nan(std::int64_t step, std::size_t index) const;
-  void submit(const comm::Buffer& payload);
+  void submit(std::int64_t step, std::uint64_t state_digest, comm::Buffer payload);
   void compare_digests() const;
 
   const OuterContext context_;

@@ -48,7 +48,7 @@ class StreamedLoop : public OuterLoop {
   static std::span<float> part_of(const at::Tensor& flat, const Fragment& fragment);
   std::span<float> agreed_of(const Fragment& fragment) const { return part_of(agreed_, fragment); }
   std::span<float> live_of(const Fragment& fragment);
-  // Scratch of the fragment's size; send() and commit() overwrite it.
+  // Scratch of the fragment's size; commit() overwrites it.
   std::span<float> scratch_of(const Fragment& fragment);
 
   // Padding has no tensor that a checkpoint would bring back: a method that lets it drift says from where it
