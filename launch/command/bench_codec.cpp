@@ -12,10 +12,10 @@
 #include <optional>
 #include <random>
 
+#include "launch/bench/peer_process.h"
 #include "launch/bench/repetitions.h"
 #include "launch/command/command.h"
 #include "launch/command/peers/codec_peers.h"
-#include "launch/launcher/child_process.h"
 #include "quant/codec/outer_pass.h"
 
 namespace thinwire::launch {
@@ -198,15 +198,7 @@ class CodecPeers {
   // "codec op rounding" to GB of float32 a second, of those that the script could measure. Throws
   // std::runtime_error with what the script said.
   const std::map<std::string, double>& measure() {
-    std::string last, errors;
-    ChildProcess child(command_, {});
-    const auto keep = [&](Stream stream, std::string_view line) {
-      (stream == Stream::kOut ? last : errors) = line;
-    };
-    while (child.read_lines(std::chrono::hours(1), keep)) {
-    }
-    const json result = json::parse(last, nullptr, false);
-    if (child.wait() != 0 || !result.is_object()) throw std::runtime_error("peers: " + errors);
+    const json result = run_peer(command_, "peers");
     names_ = result.at("names");
     missing_ = result.at("missing");
     figures_ = result.at("gbytes_per_s");

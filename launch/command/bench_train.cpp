@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "launch/bench/peer_process.h"
 #include "launch/bench/repetitions.h"
 #include "launch/command/command.h"
 #include "launch/command/peers/torch_train.h"
@@ -62,15 +63,7 @@ class TorchPeer {
 
   // Throws std::runtime_error with what the peer said.
   double tokens_per_s() {
-    std::string last, errors;
-    ChildProcess child(command_, {});
-    const auto keep = [&](Stream stream, std::string_view line) {
-      (stream == Stream::kOut ? last : errors) = line;
-    };
-    while (child.read_lines(std::chrono::hours(1), keep)) {
-    }
-    const json result = json::parse(last, nullptr, false);
-    if (child.wait() != 0 || !result.is_object()) throw std::runtime_error("Python torch: " + errors);
+    const json result = run_peer(command_, "Python torch");
     version_ = result.at("torch");
     return result.at("tokens_per_s");
   }
