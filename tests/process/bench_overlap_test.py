@@ -3,47 +3,23 @@
 import glob
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 import xml.etree.ElementTree
 
+from small_job import JobCase
+
 PROGRAM = ""
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CONFIG = f"""
-[model]
-layers = 2
-width = 32
-heads = 2
-context = 32
-[data]
-path = "{REPOSITORY}/LICENSE"
-sequence = 32
-tokenizer = "bpe"
-vocab_size = 400
-[inner]
-steps = 60
-batch = 2
-[outer]
-sync_every = 6
-fragments = 2
-"""
 KEYS = {"method", "codec", "workers", "link", "utilization", "floor_mbit", "step_seconds", "workers_per_core", "tau",
         "fits", "run_mbytes"}
 
 
-class BenchOverlap(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="thinwire-test-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.config = os.path.join(self.folder, "job.toml")
-        with open(self.config, "w") as file:
-            file.write(CONFIG)
-
+class BenchOverlap(JobCase):
     def bench(self, *words):
-        return subprocess.run([PROGRAM, "bench", "overlap", self.config, "--backend", "threads", *words],
+        return subprocess.run([PROGRAM, "bench", "overlap", self.config, "--backend", "threads",
+                               "--set", "data.tokenizer=bpe", "--set", "data.vocab_size=400", "--set", "inner.steps=60",
+                               *words],
                               capture_output=True, text=True, timeout=300, cwd=self.folder,
                               env=dict(os.environ, TMPDIR=self.folder))
 

@@ -4,7 +4,6 @@ coordinator` with TLS and a token.  usage: grpc_test.py THINWIRE"""
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,33 +11,10 @@ import tempfile
 import time
 import unittest
 
+from small_job import TIMEOUT, JobCase
+
 PROGRAM = ""
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATIENCE = 120
-TIMEOUT = 20
-CONFIG = f"""
-[model]
-layers = 2
-width = 32
-heads = 2
-context = 32
-[data]
-path = "{REPOSITORY}/LICENSE"
-sequence = 32
-[inner]
-steps = 20
-batch = 2
-[outer]
-sync_every = 6
-fragments = 2
-[checkpoint]
-every = 7
-[log]
-every = 5
-tensorboard = false
-[comm]
-timeout_s = {TIMEOUT}
-"""
 
 
 class Process:
@@ -74,18 +50,7 @@ class Process:
         self.output.close()
 
 
-class Grpc(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="thinwire-test-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.config = self.path("job.toml")
-        self.run_dir = self.path("run")
-        with open(self.config, "w") as file:
-            file.write(CONFIG)
-
-    def path(self, *parts):
-        return os.path.join(self.folder, *parts)
-
+class Grpc(JobCase):
     def start(self, *words, environment=None):
         process = Process(*words, environment=environment)
         self.addCleanup(process.close)

@@ -2,52 +2,17 @@
 """What the program refuses and warns of, each with its message, by real processes.  usage: refusals_test.py THINWIRE"""
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
+from small_job import CONFIG, JobCase
+
 PROGRAM = ""
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CONFIG = f"""
-[model]
-layers = 2
-width = 32
-heads = 2
-context = 32
-[data]
-path = "{REPOSITORY}/LICENSE"
-sequence = 32
-[inner]
-steps = 20
-batch = 2
-[outer]
-sync_every = 6
-fragments = 2
-[checkpoint]
-every = 7
-[log]
-every = 5
-tensorboard = false
-[comm]
-timeout_s = 20
-"""
 
 
-class Refusals(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="thinwire-test-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.config = os.path.join(self.folder, "job.toml")
-        self.run_dir = os.path.join(self.folder, "run")
-        self.write_config(CONFIG)
-
-    def write_config(self, text):
-        with open(self.config, "w") as file:
-            file.write(text)
-
+class Refusals(JobCase):
     def thinwire(self, *words, environment=None, timeout=120):
         return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=timeout,
                               env=dict(os.environ, **(environment or {})))
