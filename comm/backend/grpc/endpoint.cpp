@@ -1,6 +1,7 @@
 #include "comm/backend/grpc/endpoint.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/resource_quota.h>
 
@@ -102,7 +103,9 @@ void GuardedServer::stop() {
 void settle_grpc_log() {
   static std::once_flag once;
   std::call_once(once, [] {
-    if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
+    if (std::getenv("GRPC_VERBOSITY") != nullptr) return;
+    gpr_set_log_function([](gpr_log_func_args*) {});
+    google::protobuf::SetLogHandler(nullptr);
   });
 }
 
