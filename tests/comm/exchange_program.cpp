@@ -1,12 +1,15 @@
-// Times the mean over workers of one coded fragment, back to back, on whatever link the ranks of an mpirun
-// stand behind. Checks every mean against the definition, and that all ranks hold the same bits.
+// Times the mean over workers of one coded fragment, back to back, on whatever link the ranks of an mpirun,
+// or the workers of a coordinator, stand behind. Checks every mean against the definition, and that all ranks
+// hold the same bits.
 //
-//   exchange_mpi_program LINK SECONDS CODEC:VALUES ...     LINK: our shaper's, mostly "unlimited"
+//   exchange_program [--coordinator HOST:PORT ...] LINK SECONDS CODEC:VALUES ...
+//                                                         LINK: our shaper's, mostly "unlimited"
 //
 // Rank 0 prints a JSON object a line for each CODEC:VALUES: seconds of one exchange (encode, travel, decode;
 // two in flight, the slowest rank's mean), bytes that a rank sent for it, and the digest of the means.
 #include <xxhash.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
 #include <deque>
@@ -14,6 +17,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "comm/backend/backend.h"
 #include "comm/link.h"
@@ -161,27 +165,42 @@ void measure(ProgressEngine& engine, const std::string& request, double seconds)
   std::fflush(stdout);
 }
 
-int run(std::span<char*> words) {
-  const comm::LinkSpec link = comm::parse_link(words[0]);
-  const double seconds = std::stod(words[1]);
-  ProgressEngine engine([&] { return comm::shape(comm::connect({.name = "mpi", .timeout_s = 60}), link); });
+struct Options {
+  comm::BackendOptions backend{.name = "mpi", .timeout_s = 60};
+  std::string link;
+  double seconds = 0;
+  std::vector<std::string> requests;
+};
+
+void run(const Options& options) {
+  const comm::LinkSpec link = comm::parse_link(options.link);
+  ProgressEngine engine([&] { return comm::shape(comm::connect(options.backend), link); });
   engine.start();
-  for (const char* request : words.subspan(2)) measure(engine, request, seconds);
+  for (const std::string& request : options.requests) measure(engine, request, options.seconds);
   engine.barrier();
   engine.stop();
-  return 0;
 }
 
 }  // namespace
 }  // namespace thinwire
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    std::cerr << "usage: exchange_mpi_program LINK SECONDS CODEC:VALUES ...\n";
-    return 2;
-  }
+  CLI::App app;
+  thinwire::Options options;
+  thinwire::comm::GrpcOptions& grpc = options.backend.grpc;
+  auto* coordinator =
+      app.add_option("--coordinator", grpc.coordinator, "Workers over gRPC find each other here");
+  app.add_option("--listen", grpc.listen)->needs(coordinator);
+  app.add_option("--tls", grpc.tls_dir)->needs(coordinator);
+  app.add_option("--rank", grpc.rank)->needs(coordinator);
+  app.add_option("link", options.link)->required();
+  app.add_option("seconds", options.seconds)->required();
+  app.add_option("requests", options.requests)->required();
+  CLI11_PARSE(app, argc, argv);
+  if (*coordinator) options.backend.name = "grpc";
   try {
-    return thinwire::run(std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
+    thinwire::run(options);
+    return 0;
   } catch (const std::exception& error) {
     std::cerr << error.what() << std::endl;
     return 1;

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Exchanges over a real slow link: two network namespaces, a veth pair, `tc tbf` on both ends, MPI over TCP.
+"""Exchanges over a real slow link: two network namespaces, a veth pair, `tc tbf` on both ends, MPI and gRPC over it.
 
-  slow_link_test.py PROGRAM            one rate, a few sizes: the bytes crossed the interface, no faster than it allows
-  slow_link_test.py PROGRAM --table    10, 100 and 1000 Mbit/s beside iperf3 --bidir and our own shaper, as Markdown
+  slow_link_test.py PROGRAM THINWIRE           one rate, a few sizes: the bytes crossed the interface, no faster than it
+                                               allows, and both backends give the same bits
+  slow_link_test.py PROGRAM THINWIRE --table   10, 100 and 1000 Mbit/s beside iperf3 --bidir and our shaper, as Markdown
 
-PROGRAM is tests/comm/exchange_mpi_program, which also checks every mean against its definition. Needs root and
-iproute2, the table iperf3 too; without them, or where the kernel has no namespaces, exits 77 and says what is missing.
-The namespaces go when the script does; those of one that was killed go with the next.
+PROGRAM is tests/comm/exchange_program, which also checks every mean against its definition; THINWIRE makes the
+certificates of gRPC's workers and is their coordinator. Needs root and iproute2, the table iperf3 too; without them, or
+where the kernel has no namespaces, exits 77 and says what is missing. The namespaces go when the script does; those of
+one that was killed go with the next.
 """
 import argparse
 import contextlib
@@ -25,6 +27,7 @@ DEVICE = "tw0"  # of both ends, each in its namespace
 ADDRESSES = ["10.77.0.1", "10.77.0.2"]
 BURST_BYTES = 16384
 QUEUE_BYTES = 4 << 20  # more than TCP puts in flight: the link delays and loses nothing
+BACKENDS = ["mpi", "grpc"]
 REPETITIONS = 3
 MIB = 1 << 20
 # The largest payload of a packet, and the packet: what a link carries beside it.
@@ -50,10 +53,30 @@ def remove_leftovers():
                 subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+class Job(contextlib.AbstractContextManager):
+    """A child that does not outlive its block."""
+
+    def __init__(self, words):
+        self.words = words
+        self.child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def output(self):
+        output, errors = self.child.communicate(timeout=900)
+        if self.child.returncode != 0:
+            raise SystemExit(f"failed ({self.child.returncode}): {' '.join(self.words)}\n{output}\n{errors}")
+        return output
+
+    def __exit__(self, *_):
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.communicate()
+
+
 class SlowLink(contextlib.AbstractContextManager):
     """Two hosts with one wire between them; rate in Mbit/s each way, None: as fast as the kernel goes."""
 
-    def __init__(self, mbit):
+    def __init__(self, programs, mbit):
+        self.program, self.thinwire = programs
         self.names = namespace_names(os.getpid())
         self.folder = tempfile.mkdtemp(prefix="thinwire-link-")
         try:
@@ -94,33 +117,46 @@ class SlowLink(contextlib.AbstractContextManager):
         shown = [json.loads(call("ip", "-n", name, "-s", "-j", "link", "show", "dev", DEVICE)) for name in self.names]
         return [links[0]["stats64"]["tx"]["bytes"] for links in shown]
 
-    def exchange(self, program, requests, shaper="unlimited", seconds=2.0):
+    def exchange(self, backend, requests, shaper="unlimited", seconds=2.0):
         """Rows of the program's, one for each CODEC:VALUES."""
-        command = ["ip", "netns", "exec", self.names[0], "mpirun", "--allow-run-as-root", "-n", "2", "--host",
-                   ",".join(address + ":1" for address in ADDRESSES), "--bind-to", "none"]
+        words = [shaper, str(seconds), *requests]
+        output = self.over_mpi(words) if backend == "mpi" else self.over_grpc(words)
+        return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+    def over_mpi(self, words):
+        command = ["mpirun", "--allow-run-as-root", "-n", "2", "--host", ",".join(address + ":1" for address in ADDRESSES),
+                   "--bind-to", "none"]
         for name, value in {"pml": "ob1", "btl": "tcp,self", "btl_tcp_if_include": DEVICE,
                             "oob_tcp_if_include": DEVICE, "plm_rsh_agent": self.agent, "plm_rsh_no_tree_spawn": "1",
                             "mpi_yield_when_idle": "1"}.items():
             command += ["--mca", name, value]
-        command += [os.path.abspath(program), shaper, str(seconds), *requests]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        if result.returncode != 0:
-            raise SystemExit(f"failed ({result.returncode}): {' '.join(command)}\n{result.stdout}\n{result.stderr}")
-        return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        with self.start(0, *command, self.program, *words) as job:
+            return job.output()
+
+    def over_grpc(self, words):
+        """Both ends meet at a coordinator on the first. With TLS, for the link is no loopback."""
+        certificates = os.path.join(self.folder, "certificates")
+        if not os.path.exists(certificates):
+            call(self.thinwire, "certs", "-o", certificates, "-n", "2", "--host", *ADDRESSES)
+        with self.start(0, self.thinwire, "coordinator", "-n", "2", "--listen", ADDRESSES[0] + ":0", "--tls",
+                        os.path.join(certificates, "coordinator")) as coordinator, contextlib.ExitStack() as workers:
+            place = coordinator.child.stdout.readline().split()[2]  # listening at HOST:PORT for ...
+            jobs = [workers.enter_context(
+                self.start(end, self.program, "--coordinator", place, "--listen", ADDRESSES[end] + ":0", "--tls",
+                           os.path.join(certificates, f"worker-{end}"), "--rank", str(end), *words)) for end in (0, 1)]
+            return jobs[0].output() + jobs[1].output()
+
+    def start(self, end, *words):
+        return Job(["ip", "netns", "exec", self.names[end], *words])
 
     def iperf(self, seconds):
         """Mbit/s of TCP payload that arrive in each direction while both run; the mean of the two."""
-        server = subprocess.Popen(["ip", "netns", "exec", self.names[1], "iperf3", "-s", "-1", "--forceflush"],
-                                  stdout=subprocess.PIPE, text=True)
-        try:
-            for line in server.stdout:
+        with self.start(1, "iperf3", "-s", "-1", "--forceflush") as server:
+            for line in server.child.stdout:
                 if "listening" in line:
                     break
             report = json.loads(call("ip", "netns", "exec", self.names[0], "iperf3", "-c", ADDRESSES[1], "--bidir", "-t",
                                      str(seconds), "-O", "1", "-J", timeout=seconds + 60))["end"]
-        finally:
-            server.kill()
-            server.wait()
         rates = [report[name]["bits_per_second"] for name in ("sum_received", "sum_received_bidir_reverse")]
         return statistics.mean(rates) / 1e6
 
@@ -129,13 +165,19 @@ def float_request(num_bytes):
     return f"fp32:{num_bytes // 4}"
 
 
-def check(program):
+def check(programs):
     """The short form. What it asserts does not depend on how busy the machine is."""
-    mbit = 100
     requests = [float_request(64 * 1024), float_request(MIB), "int4:1000000", "sign:1000003"]
-    with SlowLink(mbit) as link:
+    digests = [[row["digest"] for row in check_backend(programs, backend, requests)] for backend in BACKENDS]
+    if any(other != digests[0] for other in digests):
+        raise SystemExit(f"expected the same means of {requests} over {BACKENDS}, found {digests}")
+
+
+def check_backend(programs, backend, requests):
+    mbit = 100
+    with SlowLink(programs, mbit) as link:
         before = link.sent_bytes()
-        rows = link.exchange(program, requests, seconds=0.5)
+        rows = link.exchange(backend, requests, seconds=0.5)
         crossed = [after - first for after, first in zip(link.sent_bytes(), before)]
     if len(rows) != len(requests):
         raise SystemExit(f"expected a row for each of {requests}, found {rows}")
@@ -147,49 +189,54 @@ def check(program):
         least = 8 * row["bytes"] / (mbit * 1e6)
         if row["exchanges"] * row["bytes"] > 40 * BURST_BYTES and row["seconds"] < 0.95 * least:
             raise SystemExit(f"expected at least {least:.4f} s at {mbit} Mbit/s, found {row}")
-        print(f"ok  {row['codec']:5} {row['values']:8} values  {1e3 * row['seconds']:8.2f} ms, the rate alone takes "
-              f"{1e3 * least:.2f}")
+        print(f"ok  {backend:4}  {row['codec']:5} {row['values']:8} values  {1e3 * row['seconds']:8.2f} ms, the rate alone "
+              f"takes {1e3 * least:.2f}")
+    return rows
 
 
-def median_rows(link, program, requests, **options):
+def median_rows(link, backend, requests, **options):
     """For each request the median of seconds over repetitions, taken in turns."""
-    rounds = [link.exchange(program, requests, **options) for _ in range(REPETITIONS)]
+    rounds = [link.exchange(backend, requests, **options) for _ in range(REPETITIONS)]
     return [dict(rows[0], seconds=statistics.median(row["seconds"] for row in rows),
                  spread=(max(row["seconds"] for row in rows) - min(row["seconds"] for row in rows)) /
                  statistics.median(row["seconds"] for row in rows)) for rows in zip(*rounds)]
 
 
-def beside_iperf(program):
-    print("| link | bytes | ms an exchange | spread | Mbit/s each way | iperf3 --bidir | share |\n|---|---|---|---|---|---|---|")
+def beside_iperf(programs):
+    print("| link | backend | bytes | ms an exchange | spread | Mbit/s each way | iperf3 --bidir | share |\n"
+          "|---|---|---|---|---|---|---|---|")
     for mbit, sizes in {10: [MIB // 4, MIB, 4 * MIB], 100: [MIB // 4, MIB, 4 * MIB, 16 * MIB],
                         1000: [MIB, 4 * MIB, 16 * MIB, 64 * MIB]}.items():
-        with SlowLink(mbit) as link:
+        with SlowLink(programs, mbit) as link:
             peer = [link.iperf(5)]
-            rows = median_rows(link, program, [float_request(size) for size in sizes])
-            peer.append(link.iperf(5))
+            by_backend = {}
+            for backend in BACKENDS:
+                by_backend[backend] = median_rows(link, backend, [float_request(size) for size in sizes])
+                peer.append(link.iperf(5))
         limit = statistics.mean(peer)
-        for row in rows:
-            rate = 8 * row["bytes"] / row["seconds"] / 1e6
-            print(f"| {mbit} Mbit/s | {row['bytes']} | {1e3 * row['seconds']:.2f} | {100 * row['spread']:.1f} % | "
-                  f"{rate:.2f} | {limit:.2f} ({peer[0]:.2f}, {peer[1]:.2f}) | {rate / limit:.3f} |", flush=True)
+        for backend, rows in by_backend.items():
+            for row in rows:
+                rate = 8 * row["bytes"] / row["seconds"] / 1e6
+                print(f"| {mbit} Mbit/s | {backend} | {row['bytes']} | {1e3 * row['seconds']:.2f} | "
+                      f"{100 * row['spread']:.1f} % | {rate:.2f} | {limit:.2f} | {rate / limit:.3f} |", flush=True)
 
 
-def codecs_and_shaper(program):
+def codecs_and_shaper(programs):
     values = 8 * MIB // 4
     codecs = ["fp32", "int8", "int4", "int2", "sign"]
-    print("\n| 8 MiB of values at 100 Mbit/s | bytes | ms an exchange | spread | times float32 | by the bytes |\n"
+    print("\n| 8 MiB of values at 100 Mbit/s, MPI | bytes | ms an exchange | spread | times float32 | by the bytes |\n"
           "|---|---|---|---|---|---|")
-    with SlowLink(100) as link:
-        rows = median_rows(link, program, [f"{codec}:{values}" for codec in codecs])
+    with SlowLink(programs, 100) as link:
+        rows = median_rows(link, "mpi", [f"{codec}:{values}" for codec in codecs])
     for row in rows:
         print(f"| {row['codec']} | {row['bytes']} | {1e3 * row['seconds']:.2f} | {100 * row['spread']:.1f} % | "
               f"{rows[0]['seconds'] / row['seconds']:.2f} | {rows[0]['bytes'] / row['bytes']:.2f} |", flush=True)
-    print("\n| link | codec | bytes | kernel's link, ms | our shaper, ms | shaper / kernel |\n|---|---|---|---|---|---|")
+    print("\n| link, MPI | codec | bytes | kernel's link, ms | our shaper, ms | shaper / kernel |\n|---|---|---|---|---|---|")
     for mbit, requests in {10: [float_request(MIB), "int4:2097152"], 100: [float_request(8 * MIB), "int4:2097152"]}.items():
-        with SlowLink(mbit) as link:
-            real = median_rows(link, program, requests)
-        with SlowLink(None) as link:
-            shaped = median_rows(link, program, requests, shaper=f"{mbit}mbit/0ms")
+        with SlowLink(programs, mbit) as link:
+            real = median_rows(link, "mpi", requests)
+        with SlowLink(programs, None) as link:
+            shaped = median_rows(link, "mpi", requests, shaper=f"{mbit}mbit/0ms")
         for one, other in zip(real, shaped):
             print(f"| {mbit} Mbit/s | {one['codec']} | {one['bytes']} | {1e3 * one['seconds']:.2f} | "
                   f"{1e3 * other['seconds']:.2f} | {other['seconds'] / one['seconds']:.3f} |", flush=True)
@@ -206,17 +253,19 @@ def require(*programs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
+    parser.add_argument("thinwire")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the namespaces go
     try:
         require("ip", "tc", "mpirun", "unshare", *(["iperf3"] if arguments.table else []))
         remove_leftovers()
+        programs = os.path.abspath(arguments.program), os.path.abspath(arguments.thinwire)
         if arguments.table:
-            beside_iperf(arguments.program)
-            codecs_and_shaper(arguments.program)
+            beside_iperf(programs)
+            codecs_and_shaper(programs)
         else:
-            check(arguments.program)
+            check(programs)
     except Skip as reason:
         print(f"skipped: {reason}", file=sys.stderr)
         return SKIPPED
