@@ -11,8 +11,8 @@
 namespace thinwire::quant {
 namespace {
 
-// Values of a tile, about: with its neighbours in other spans it stays in the first cache.
-constexpr std::size_t kTile = kTileAhead;
+// Values of a tile, about: few, so that memory is asked for again before what was asked for has come.
+constexpr std::size_t kTile = 512;
 
 void check_lengths(const char* operation, std::size_t expected, std::size_t found) {
   if (expected == found) return;

@@ -27,13 +27,9 @@ template <unsigned kCodeBits>
 struct IntRule {
   static constexpr unsigned kBits = kCodeBits;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kFitsScale = false;
   static constexpr float kTop = (1 << (kBits - 1)) - 1;
 
-  template <std::size_t kCount>
-  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
-    range_scales(values, n, scales, [](float largest) { return range_scale_of(largest, kTop); });
-  }
+  static HWY_INLINE float scale_of(float largest) { return range_scale_of(largest, kTop); }
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
     return nearest_int(scale.quotient(x, kTop));
@@ -69,14 +65,22 @@ struct IntRule {
 struct Int2Rule {
   static constexpr unsigned kBits = 2;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kFitsScale = true;
+  static constexpr TwoLevels kFitted = kInt2Levels;
 
-  template <std::size_t kCount>
-  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
-                                float (&scales)[kCount]) {
-    if (rounding == Rounding::kNearest) return least_squares_scales(values, n, kInt2Levels, scales);
-    range_scales(values, n, scales, [](float largest) { return range_scale_of(largest, 3); });
-  }
+  static HWY_INLINE float scale_of(float largest) { return range_scale_of(largest, 3); }
+
+  // Those of position() carried back to x. 2s is one; -2s is too, or its neighbour where that rounds to it.
+  struct Borders {
+    explicit HWY_INLINE Borders(float scale) {
+      const float twice = scale + scale;
+      const float below = std::bit_cast<float>(std::bit_cast<std::uint32_t>(twice) - 1);
+      two = hn::Set(kFloat, twice);
+      minus_two = hn::Set(kFloat, below / scale >= 0x1.fffffep0f ? -below : -twice);
+      zero = hn::Set(kFloat, scale * -0x1p-24f);
+    }
+    Floats two, minus_two, zero;
+  };
+
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
     if constexpr (Divisor::kHasReciprocal) {
@@ -100,35 +104,24 @@ struct Int2Rule {
   }
 #if HWY_TARGET <= HWY_AVX3
   static constexpr char kLowMask = 1;
-  template <class Divisor>
-  static HWY_INLINE void mark(const float* values, const Divisor& scale, MarkedBlock& block) {
-    const Borders borders(hn::GetLane(scale.scale()));
-    for (std::size_t i = 0; i < kUsualBlock; i += kLanes) {
-      if (i % kVectorGroup == 0) prefetch_with_codes<true>(values + i);
-      const Floats x = hn::LoadU(kFloat, values + i);
-      const auto negative = hn::Lt(x, borders.zero);
-      const auto upper = hn::Gt(x, hn::IfThenElse(negative, borders.minus_two, borders.two));
+  class Marker {
+   public:
+    explicit HWY_INLINE Marker(const UsualDivisor& scale) : borders_(hn::GetLane(scale.scale())) {}
+    HWY_INLINE void mark(Floats x, std::size_t i, MarkedBlock& block) const {
+      const auto negative = hn::Lt(x, borders_.zero);
+      const auto upper = hn::Gt(x, hn::IfThenElse(negative, borders_.minus_two, borders_.two));
       block.set(i, upper.raw, negative.raw);
     }
-  }
+
+   private:
+    Borders borders_;
+  };
   static HWY_INLINE void pack_marks(const MarkedBlock& block, std::byte* codes) {
     pack_pairs(block, codes);
   }
 #endif
 
  private:
-  // Those of position() carried back to x. 2s is one; -2s is too, or its neighbour where that rounds to it.
-  struct Borders {
-    explicit HWY_INLINE Borders(float scale) {
-      const float twice = scale + scale;
-      const float below = std::bit_cast<float>(std::bit_cast<std::uint32_t>(twice) - 1);
-      two = hn::Set(kFloat, twice);
-      minus_two = hn::Set(kFloat, below / scale >= 0x1.fffffep0f ? -below : -twice);
-      zero = hn::Set(kFloat, scale * -0x1p-24f);
-    }
-    Floats two, minus_two, zero;
-  };
-
   static HWY_INLINE Floats position(Floats y) {
     const Floats half = hn::Set(kFloat, 0.5f);
     return hn::Sub(hn::Mul(half, y), half);
@@ -138,14 +131,9 @@ struct Int2Rule {
 struct SignRule {
   static constexpr unsigned kBits = 1;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kFitsScale = true;
+  static constexpr TwoLevels kFitted = kSignLevels;
 
-  template <std::size_t kCount>
-  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
-                                float (&scales)[kCount]) {
-    if (rounding == Rounding::kNearest) return least_squares_scales(values, n, kSignLevels, scales);
-    range_scales(values, n, scales, [](float largest) { return exact_range_scale_of(largest, 1); });
-  }
+  static HWY_INLINE float scale_of(float largest) { return exact_range_scale_of(largest, 1); }
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor&) {
     return hn::BroadcastSignBit(hn::BitCast(kInt, x));
@@ -163,14 +151,9 @@ struct SignRule {
 };
 
 struct TernaryRule {
-  static constexpr bool kFitsScale = true;
+  static constexpr TwoLevels kFitted = kTernaryLevels;
 
-  template <std::size_t kCount>
-  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding rounding,
-                                float (&scales)[kCount]) {
-    if (rounding == Rounding::kNearest) return least_squares_scales(values, n, kTernaryLevels, scales);
-    range_scales(values, n, scales, [](float largest) { return exact_range_scale_of(largest, 1); });
-  }
+  static HWY_INLINE float scale_of(float largest) { return exact_range_scale_of(largest, 1); }
   // |x| / s > 1/2 in float32 just where |x| > s / 2: above 1/2 no quotient is as near as half a unit.
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
@@ -184,15 +167,17 @@ struct TernaryRule {
   }
 #if HWY_TARGET <= HWY_AVX3
   static constexpr char kLowMask = 3;
-  template <class Divisor>
-  static HWY_INLINE void mark(const float* values, const Divisor& scale, MarkedBlock& block) {
-    const Floats half = hn::Mul(scale.scale(), hn::Set(kFloat, 0.5f));
-    for (std::size_t i = 0; i < kUsualBlock; i += kLanes) {
-      if (i % kVectorGroup == 0) prefetch_with_codes<true>(values + i);
-      const Floats x = hn::LoadU(kFloat, values + i);
-      block.set(i, hn::Gt(hn::Abs(x), half).raw, _mm512_movepi32_mask(hn::BitCast(kInt, x).raw));
+  class Marker {
+   public:
+    explicit HWY_INLINE Marker(const UsualDivisor& scale)
+        : half_(hn::Mul(scale.scale(), hn::Set(kFloat, 0.5f))) {}
+    HWY_INLINE void mark(Floats x, std::size_t i, MarkedBlock& block) const {
+      block.set(i, hn::Gt(hn::Abs(x), half_).raw, _mm512_movepi32_mask(hn::BitCast(kInt, x).raw));
     }
-  }
+
+   private:
+    Floats half_;
+  };
   static HWY_INLINE void pack_marks(const MarkedBlock& block, std::byte* codes) {
     pack_digits(block, codes);
   }
@@ -207,12 +192,10 @@ struct TernaryRule {
 
 void encode_int2_blocks(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes) {
   with_constants(run, [&](auto rounding, auto block) HWY_ATTR {
-    if constexpr (is_marked<rounding(), block()>()) {
-      encode_settled<MarkedDraft<Int2Rule>, Int2Rule, rounding(), block()>(run, run.block / 4, values, scales,
-                                                                           codes);
-    } else {
-      encode_rounded<Int2Rule, rounding(), block()>(run, values, scales, codes);
+    if constexpr (kMayMark<rounding(), block()>) {
+      if (is_marked(run)) return encode_marked<Int2Rule>(run, run.block / 4, values, scales, codes);
     }
+    encode_rounded<Int2Rule, rounding(), block()>(run, values, scales, codes);
   });
 }
 

@@ -4,11 +4,10 @@
 // struct Rule {
 //   static constexpr unsigned kBits;             // of a code: 1, 2, 4 or 8
 //   static constexpr std::uint8_t kZeroByte;     // what a block of scale 0 is filled with
-//   static constexpr bool kFitsScale;            // to nearest, by least squares: sums of fixed order
-//   static void scales(const float* values, std::size_t n, Rounding rounding, float (&scales)[kCount]);
-//                                                // of kCount consecutive blocks of n values; a template
-//   static Ints nearest(Floats x, const Divisor& scale);     // in [-128, 127]; the low kBits bits count
-//   static Ints stochastic(Floats x, const Divisor& scale, Floats draw);
+//   static float scale_of(float largest);        // of a block, from its largest magnitude
+//   static constexpr TwoLevels kFitted;          // optional: to nearest, the scale is fitted to these
+//   instead static Ints nearest(Floats x, const Divisor& scale);     // in [-128, 127]; the low kBits bits
+//   count static Ints stochastic(Floats x, const Divisor& scale, Floats draw);
 //       or   static Ints drawn(Floats x, const Divisor& scale, Unsigneds draw);   // by fixed_draw
 //   static void levels(const std::byte* codes, Floats (&result)[kVectors]);   // of 32 values
 //   struct Cells;                                // optional, enclosed-inl.h
@@ -137,35 +136,65 @@ HWY_INLINE std::size_t block_of(const BlockRun& run) {
   return kBlock > 0 ? kBlock : run.block;
 }
 
-// encode_block(scale, first value) for every block. The next scales are computed before these codes: they
-// depend on nothing here, so that their latency hides behind the codes. Blocks whose scales need sums in a
-// fixed order go in pairs, so that the latency of each also hides behind the other's; more at once let memory
-// wait while scales are computed.
+// Whether a rule's scales are least-squares fits when this rounding codes them.
+template <class Rule, Rounding kRounding>
+constexpr bool kFits = kRounding == Rounding::kNearest&& requires {
+  Rule::kFitted;
+};
+
+template <class EncodeBlock>
+HWY_INLINE void put_scale(float scale, std::size_t begin, std::byte*& scales, EncodeBlock& encode_block) {
+  std::memcpy(scales, &scale, sizeof scale);
+  scales += sizeof scale;
+  encode_block(scale, begin);
+}
+
+// Scales that need the largest magnitude only. The next scale is computed before these codes: it depends on
+// nothing here, so that its latency hides behind the codes.
+template <class Rule, std::size_t kBlock, class EncodeBlock>
+HWY_INLINE void for_each_ranged_block(const BlockRun& run, const float* values, std::byte* scales,
+                                      EncodeBlock encode_block) {
+  const std::size_t block = block_of<kBlock>(run);
+  const std::size_t num_values = run.num_values;  // a copy: the bytes written below might be the run's own
+  const auto scale_at = [&](std::size_t begin)
+                            HWY_ATTR { return Rule::scale_of(largest_magnitude(values + begin, block)); };
+  float scale = scale_at(0);
+  for (std::size_t begin = 0; begin < num_values; begin += block) {
+    const float next = begin + block < num_values ? scale_at(begin + block) : 0;
+    put_scale(scale, begin, scales, encode_block);
+    scale = next;
+  }
+}
+
+// Scales that need sums in a fixed order, one or two passes over the values: each is a chain of additions,
+// and waits for the one before. Three blocks are under way at once, each in another stage, so that no stage
+// waits.
+template <class Rule, std::size_t kBlock, class EncodeBlock>
+HWY_INLINE void for_each_fitted_block(const BlockRun& run, const float* values, std::byte* scales,
+                                      EncodeBlock encode_block) {
+  const std::size_t block = block_of<kBlock>(run);
+  const std::size_t num_values = run.num_values;
+  Fit started = {};
+  float fitted = 0;
+  for (std::size_t next = 0; next < num_values + 2 * block; next += block) {
+    const Fit now_started = next < num_values ? start_fit<false>(values + next, block, Rule::kFitted) : Fit();
+    float now_fitted = 0;
+    if (next >= block && next < num_values + block)
+      now_fitted = scale_of_fit(values + next - block, block, Rule::kFitted, started);
+    if (next >= 2 * block) put_scale(fitted, next - 2 * block, scales, encode_block);
+    started = now_started;
+    fitted = now_fitted;
+  }
+}
+
+// encode_block(scale, first value) for every block.
 template <class Rule, Rounding kRounding, std::size_t kBlock, class EncodeBlock>
 HWY_INLINE void for_each_scaled_block(const BlockRun& run, const float* values, std::byte* scales,
                                       EncodeBlock encode_block) {
-  constexpr std::size_t kTogether = Rule::kFitsScale && kRounding == Rounding::kNearest ? 2 : 1;
-  const std::size_t block = block_of<kBlock>(run);
-  const std::size_t num_values = run.num_values;  // a copy: the bytes written below might be the run's own
-  const std::size_t step = kTogether * block;
-  const std::size_t in_groups = num_values / step * step;
-  float group[kTogether];
-  for (std::size_t next = 0; next <= in_groups; next += step) {
-    float next_group[kTogether] = {};
-    if (next < in_groups) Rule::scales(values + next, block, kRounding, next_group);
-    if (next > 0) {
-      std::memcpy(scales, group, sizeof group);
-      scales += sizeof group;
-      for (std::size_t j = 0; j < kTogether; ++j) encode_block(group[j], next - step + j * block);
-    }
-    std::memcpy(group, next_group, sizeof group);
-  }
-  for (std::size_t begin = in_groups; begin < num_values; begin += block) {
-    float one[1];
-    Rule::scales(values + begin, block, kRounding, one);
-    std::memcpy(scales, one, sizeof one);
-    scales += sizeof one;
-    encode_block(one[0], begin);
+  if constexpr (kFits<Rule, kRounding>) {
+    for_each_fitted_block<Rule, kBlock>(run, values, scales, encode_block);
+  } else {
+    for_each_ranged_block<Rule, kBlock>(run, values, scales, encode_block);
   }
 }
 
@@ -174,7 +203,7 @@ template <class Rule, Rounding kRounding, unsigned kBits, class Scale>
 HWY_INLINE void encode_scaled(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
                               const Scale& scale, std::byte* codes) {
   for (std::size_t i = 0; i < block; i += kVectorGroup) {
-    prefetch_with_codes<Rule::kFitsScale && kRounding == Rounding::kNearest>(values + i);
+    prefetch_with_codes<kFits<Rule, kRounding>>(values + i);
     pack<kBits>(encode_group<Rule, kRounding>(key, first + i, values + i, scale), codes + i / 8 * kBits);
   }
 }

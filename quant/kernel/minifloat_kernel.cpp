@@ -87,18 +87,14 @@ struct MinifloatRule : MinifloatCells<kExponentBits, kMantissaBits> {
   static constexpr unsigned kMagnitudeBits = kExponentBits + kMantissaBits;
   static constexpr unsigned kBits = kMagnitudeBits + 1;
   static constexpr std::uint8_t kZeroByte = 0;
-  static constexpr bool kFitsScale = false;
   static constexpr int kLeastExponent = 1 - kBias;
   static constexpr std::uint32_t kLeastExponentBits = static_cast<std::uint32_t>(127 + kLeastExponent) << 23;
   static constexpr float kTop =
       std::bit_cast<float>((((kMaxCode >> kMantissaBits) + 127u - static_cast<unsigned>(kBias)) << 23) |
                            ((kMaxCode & ((1u << kMantissaBits) - 1)) << (23 - kMantissaBits)));
 
-  template <std::size_t kCount>
-  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
-    range_scales(values, n, scales, [](float largest) {
-      return kMantissaBits == 0 ? exact_range_scale_of(largest, kTop) : range_scale_of(largest, kTop);
-    });
+  static HWY_INLINE float scale_of(float largest) {
+    return kMantissaBits == 0 ? exact_range_scale_of(largest, kTop) : range_scale_of(largest, kTop);
   }
 
   template <class Divisor>

@@ -87,12 +87,8 @@ constexpr BinTables bin_tables(const std::array<float, 15>& borders) {
 struct Nf4Rule {
   static constexpr unsigned kBits = 4;
   static constexpr std::uint8_t kZeroByte = 0x77;
-  static constexpr bool kFitsScale = false;
 
-  template <std::size_t kCount>
-  static HWY_INLINE void scales(const float* values, std::size_t n, Rounding, float (&scales)[kCount]) {
-    range_scales(values, n, scales, [](float largest) { return exact_range_scale_of(largest, 1); });
-  }
+  static HWY_INLINE float scale_of(float largest) { return exact_range_scale_of(largest, 1); }
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
     return count_below<kNearestBorders>(scale.quotient(x, 1));

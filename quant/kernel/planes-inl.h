@@ -1,11 +1,5 @@
-// Blocks of 256 values in AVX-512 whose codes follow from two comparisons a value: int2 and ternary. The
-// comparisons give bits, 16 at once, and what packs the codes works on the bits.
-//
-// struct Rule {
-//   static constexpr char kLowMask;   // of a code: the bits of which any makes its mark `low`; bit 1 is
-//   `high` static void mark(const float* values, const Divisor& scale, MarkedBlock& block);   // of usual
-//   scale static void pack_marks(const MarkedBlock& block, std::byte* codes);
-// };
+// Codes of 256 values in AVX-512 that follow from two comparisons a value. The comparisons give bits, 16 at
+// once, and what packs the codes works on the bits.
 #if defined(THINWIRE_KERNEL_PLANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINWIRE_KERNEL_PLANES_INL_H_
 #undef THINWIRE_KERNEL_PLANES_INL_H_

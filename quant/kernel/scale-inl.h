@@ -66,10 +66,8 @@ struct SumVectors {
   }
 };
 
-// scale_of(max|x|) of each of kCount consecutive blocks.
-template <std::size_t kCount, class ScaleOf>
-HWY_INLINE void range_scales(const float* values, std::size_t n, float (&scales)[kCount], ScaleOf scale_of) {
-  for (std::size_t j = 0; j < kCount; ++j) scales[j] = scale_of(largest_magnitude(values + j * n, n));
+HWY_INLINE constexpr bool has_two_passes(const TwoLevels& levels) {
+  return levels.low != levels.high;
 }
 
 // sum + weight * a, two roundings; the weight is levels.high where is_high, else levels.low.
@@ -97,61 +95,89 @@ HWY_INLINE Floats magnitude(const float* value) {
   return kLimited ? hn::Min(a, hn::Set(kFloat, kLargestMagnitude)) : a;
 }
 
-// The sums of kCount consecutive blocks, step by step together: each is one chain of additions in a fixed
-// order. kLimited: whether a magnitude may be beyond kLargestMagnitude.
-template <bool kLimited, std::size_t kCount>
-HWY_INLINE void sum_blocks(const float* values, std::size_t n, const TwoLevels& levels,
-                           BlockSums (&sums)[kCount]) {
-  const bool two_passes = levels.low != levels.high;
-  SumVectors magnitudes[kCount];
-  Floats largest[kCount];
-  for (Floats& one : largest) one = hn::Zero(kFloat);
-  for (std::size_t i = 0; i < n; i += kSumLanes) {
-    for (std::size_t j = 0; j < kCount; ++j) {
-      prefetch_with_sums(values + j * n, i, 0, two_passes);
-      for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
-        const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
-        magnitudes[j].lanes[k] = hn::Add(magnitudes[j].lanes[k], a);
-        largest[j] = hn::Max(largest[j], a);
-      }
-    }
-  }
-  Floats split[kCount];
-  for (std::size_t j = 0; j < kCount; ++j) {
-    const float total = magnitudes[j].total();
-    sums[j] = {.num_values = n, .weighted = total};
-    sums[j].largest = hn::GetLane(hn::MaxOfLanes(kFloat, largest[j]));
-    split[j] = hn::Set(kFloat, levels.split * (total / static_cast<float>(n)));
-  }
-  if (!two_passes) {  // the weighted sum is the same sum: every weight is 1
-    for (BlockSums& one : sums) one.num_high = n;
-    return;
-  }
+// The least-squares scale of a block on its way: the first pass over the values is done, of two if the levels
+// differ.
+struct Fit {
+  BlockSums sums;
+  Floats split;
+};
 
-  SumVectors weighted[kCount];
-  for (std::size_t i = 0; i < n; i += kSumLanes) {
-    for (std::size_t j = 0; j < kCount; ++j) {
-      prefetch_with_sums(values + j * n, i, 1, two_passes);
-      for (std::size_t k = 0; k < SumVectors::kCount; ++k) {
-        const Floats a = magnitude<kLimited>(values + j * n + i + k * kLanes);
-        const auto is_high = hn::Gt(a, split[j]);
-        weighted[j].lanes[k] = add_weighted(weighted[j].lanes[k], a, is_high, levels);
-        sums[j].num_high += hn::CountTrue(kFloat, is_high);
-      }
-    }
+// The first pass. add() takes the magnitudes in order; k: which of the partial sums of one step.
+struct MagnitudeSums {
+  SumVectors magnitudes;
+  Floats largest;
+
+  HWY_INLINE MagnitudeSums() : largest(hn::Zero(kFloat)) {}
+  HWY_INLINE void add(Floats a, std::size_t k = 0) {
+    magnitudes.lanes[k] = hn::Add(magnitudes.lanes[k], a);
+    largest = hn::Max(largest, a);
   }
-  for (std::size_t j = 0; j < kCount; ++j) sums[j].weighted = weighted[j].total();
+  HWY_INLINE Fit fit(std::size_t n, const TwoLevels& levels) const {
+    const float total = magnitudes.total();
+    // The weighted sum of a single pass is the same sum: every weight is 1.
+    return {.sums = {.num_values = n,
+                     .num_high = has_two_passes(levels) ? 0 : n,
+                     .weighted = total,
+                     .largest = hn::GetLane(hn::MaxOfLanes(kFloat, largest))},
+            .split = hn::Set(kFloat, levels.split * (total / static_cast<float>(n)))};
+  }
+};
+
+// The second pass.
+struct WeightedSums {
+  SumVectors weighted;
+  std::size_t num_high = 0;
+
+  HWY_INLINE WeightedSums() {}
+  HWY_INLINE void add(Floats a, Floats split, const TwoLevels& levels, std::size_t k = 0) {
+    const auto is_high = hn::Gt(a, split);
+    weighted.lanes[k] = add_weighted(weighted.lanes[k], a, is_high, levels);
+    num_high += hn::CountTrue(kFloat, is_high);
+  }
+  HWY_INLINE void finish(Fit& fit) const {
+    fit.sums.weighted = weighted.total();
+    fit.sums.num_high = num_high;
+  }
+};
+
+// kLimited: whether a magnitude may be beyond kLargestMagnitude.
+template <bool kLimited>
+HWY_INLINE Fit start_fit(const float* values, std::size_t n, const TwoLevels& levels) {
+  MagnitudeSums sums;
+  for (std::size_t i = 0; i < n; i += kSumLanes) {
+    prefetch_with_sums(values, i, 0, has_two_passes(levels));
+    for (std::size_t k = 0; k < SumVectors::kCount; ++k)
+      sums.add(magnitude<kLimited>(values + i + k * kLanes), k);
+  }
+  return sums.fit(n, levels);
 }
 
-template <std::size_t kCount>
-HWY_INLINE void least_squares_scales(const float* values, std::size_t n, const TwoLevels& levels,
-                                     float (&scales)[kCount]) {
-  BlockSums sums[kCount];
-  sum_blocks<false>(values, n, levels, sums);
-  bool beyond = false;
-  for (const BlockSums& one : sums) beyond |= one.largest > kLargestMagnitude;
-  if (beyond) sum_blocks<true>(values, n, levels, sums);
-  for (std::size_t j = 0; j < kCount; ++j) scales[j] = least_squares_scale_of(sums[j], levels);
+template <bool kLimited>
+HWY_INLINE void finish_fit(const float* values, std::size_t n, const TwoLevels& levels, Fit& fit) {
+  if (!has_two_passes(levels)) return;
+  WeightedSums sums;
+  for (std::size_t i = 0; i < n; i += kSumLanes) {
+    prefetch_with_sums(values, i, 1, true);
+    for (std::size_t k = 0; k < SumVectors::kCount; ++k)
+      sums.add(magnitude<kLimited>(values + i + k * kLanes), fit.split, levels, k);
+  }
+  sums.finish(fit);
+}
+
+// Both passes, for a block that is known to need limits.
+HWY_INLINE Fit limited_fit(const float* values, std::size_t n, const TwoLevels& levels) {
+  Fit fit = start_fit<true>(values, n, levels);
+  finish_fit<true>(values, n, levels, fit);
+  return fit;
+}
+
+HWY_INLINE float scale_of_fit(const float* values, std::size_t n, const TwoLevels& levels, Fit fit) {
+  if (HWY_UNLIKELY(fit.sums.largest > kLargestMagnitude)) {
+    fit = limited_fit(values, n, levels);
+  } else {
+    finish_fit<false>(values, n, levels, fit);
+  }
+  return least_squares_scale_of(fit.sums, levels);
 }
 
 #endif  // HWY_TARGET != HWY_SCALAR

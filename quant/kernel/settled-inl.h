@@ -15,7 +15,6 @@
 #endif
 
 #include "quant/kernel/loops-inl.h"
-#include "quant/kernel/planes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
@@ -46,38 +45,6 @@ HWY_INLINE void encode_settled(const BlockRun& run, std::size_t code_bytes, cons
   write(drafts[1 - current]);
   writer.finish();
 }
-
-// Whether a rule that can mark its codes (planes-inl.h) does so.
-template <Rounding kRounding, std::size_t kBlock>
-constexpr bool is_marked() {
-  return HWY_TARGET <= HWY_AVX3 && kRounding == Rounding::kNearest && kBlock == kUsualBlock;
-}
-
-#if HWY_TARGET <= HWY_AVX3
-
-template <class Rule>
-struct MarkedDraft {
-  MarkedBlock marks;
-
-  HWY_INLINE void clear(std::size_t) { marks.clear(); }
-  HWY_INLINE void fill(std::size_t, std::uint64_t, std::uint64_t, const float* values, float scale) {
-    if (is_usual(scale)) {
-      Rule::mark(values, UsualDivisor(scale), marks);
-    } else {
-      std::byte codes[kUsualBlock];
-      encode_rare<Rule, Rounding::kNearest, 8, Divisor<false>>(kUsualBlock, 0, 0, values, scale, codes);
-      mark_bytes<Rule::kLowMask>(codes, marks);
-    }
-  }
-  HWY_INLINE void pack(std::size_t, std::byte* codes) const { Rule::pack_marks(marks, codes); }
-};
-
-#else
-
-template <class Rule>
-struct MarkedDraft;
-
-#endif
 
 #endif  // HWY_TARGET != HWY_SCALAR
 }  // namespace thinwire::quant::HWY_NAMESPACE

@@ -1,6 +1,7 @@
 // Loops of the ternary format, whose blocks are packed in planes (quant/codec/packing.h).
 //
-// struct Rule { scales, nearest, stochastic as in loops-inl.h; the codes are the digits 0, 1, 2. };
+// struct Rule { scale_of, kFitted, nearest, stochastic as in loops-inl.h; the codes are the digits 0, 1, 2.
+// };
 #if defined(THINWIRE_KERNEL_TERNARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINWIRE_KERNEL_TERNARY_INL_H_
 #undef THINWIRE_KERNEL_TERNARY_INL_H_
@@ -11,6 +12,7 @@
 #include <algorithm>
 
 #include "quant/codec/packing.h"
+#include "quant/kernel/marked-inl.h"
 #include "quant/kernel/settled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -101,12 +103,11 @@ template <class Rule>
 void encode_ternary_blocks(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes) {
   const std::size_t code_bytes = TernaryPacking::bytes(run.block);
   with_constants(run, [&](auto rounding, auto block) HWY_ATTR {
-    if constexpr (is_marked<rounding(), block()>()) {
-      encode_settled<MarkedDraft<Rule>, Rule, rounding(), block()>(run, code_bytes, values, scales, codes);
-    } else {
-      encode_settled<TernaryDraft<Rule, rounding(), block()>, Rule, rounding(), block()>(
-          run, code_bytes, values, scales, codes);
+    if constexpr (kMayMark<rounding(), block()>) {
+      if (is_marked(run)) return encode_marked<Rule>(run, code_bytes, values, scales, codes);
     }
+    encode_settled<TernaryDraft<Rule, rounding(), block()>, Rule, rounding(), block()>(run, code_bytes,
+                                                                                       values, scales, codes);
   });
 }
 

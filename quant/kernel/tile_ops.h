@@ -9,7 +9,7 @@
 
 namespace thinwire::quant {
 
-// Values that the sweeps ask memory for beyond those they work on: one tile.
+// Values that the sweeps ask memory for beyond those they work on.
 inline constexpr std::size_t kTileAhead = 1024;
 
 struct UpdateRule {
