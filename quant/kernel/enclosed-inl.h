@@ -131,14 +131,16 @@ HWY_INLINE bool encode_enclosed(const float* values, float scale, std::byte* cod
 
 // The codes of a block of usual scale by fixed-point draws (quant/codec/stochastic.h). first: the offset in
 // the payload of the block's first value.
-template <class Rule>
+template <class Rule, class Beside>
 HWY_INLINE void encode_drawn(const float* values, float scale, std::uint64_t key, std::uint64_t first,
-                             std::byte* codes) {
+                             std::byte* codes, Beside& beside) {
   const __m512 reciprocal = _mm512_set1_ps(1.0f / scale);
   const __m512 shift = _mm512_set1_ps(kFixedShift);
   Unsigneds counters =
       hn::Add(hn::Set(kUnsigned, static_cast<std::uint32_t>(first / 2)), hn::Iota(kUnsigned, 0));
   store_codes<Rule::kBits>(codes, [&](std::size_t i) HWY_ATTR {
+    beside.at(i);
+    beside.at(i + kVectorGroup);
     __m512i sums[4];
     for (std::size_t k = 0; k < 4; k += 2) {
       const float* from = values + i + 16 * k;

@@ -142,27 +142,55 @@ constexpr bool kFits = kRounding == Rounding::kNearest&& requires {
   Rule::kFitted;
 };
 
-template <class EncodeBlock>
-HWY_INLINE void put_scale(float scale, std::size_t begin, std::byte*& scales, EncodeBlock& encode_block) {
+template <class EncodeBlock, class Beside>
+HWY_INLINE void put_scale(float scale, std::size_t begin, std::byte*& scales, EncodeBlock& encode_block,
+                          Beside& beside) {
   std::memcpy(scales, &scale, sizeof scale);
   scales += sizeof scale;
-  encode_block(scale, begin);
+  encode_block(scale, begin, beside);
 }
 
-// Scales that need the largest magnitude only. The next scale is computed before these codes: it depends on
-// nothing here, so that its latency hides behind the codes.
-template <class Rule, std::size_t kBlock, class EncodeBlock>
+template <class Beside>
+HWY_INLINE void run_beside(std::size_t block, Beside& beside) {
+  for (std::size_t i = 0; i < block; i += kVectorGroup) beside.at(i);
+}
+
+// Whether a block is coded by enclosed-inl.h, in a loop so short that another beside it is no gain.
+template <class Rule, Rounding kRounding, std::size_t kBlock>
+constexpr bool kIsEnclosed =
+    HWY_TARGET <= HWY_AVX3_DL&& kBlock == kUsualBlock&& kRounding == Rounding::kNearest&& HasCells<Rule>;
+
+// Scales that need the largest magnitude only. That of a block is found while an earlier one is coded, in the
+// same loop, so that memory is read evenly; and two blocks ahead, so that the scale's latency hides behind
+// the block between. Or else just before, one block ahead.
+template <class Rule, Rounding kRounding, std::size_t kBlock, class EncodeBlock>
 HWY_INLINE void for_each_ranged_block(const BlockRun& run, const float* values, std::byte* scales,
                                       EncodeBlock encode_block) {
   const std::size_t block = block_of<kBlock>(run);
   const std::size_t num_values = run.num_values;  // a copy: the bytes written below might be the run's own
-  const auto scale_at = [&](std::size_t begin)
-                            HWY_ATTR { return Rule::scale_of(largest_magnitude(values + begin, block)); };
+  const auto scale_at = [&](std::size_t begin) HWY_ATTR {
+    if (begin >= num_values) return 0.0f;
+    LargestBeside largest(values + begin);
+    run_beside(block, largest);
+    return Rule::scale_of(largest.result());
+  };
   float scale = scale_at(0);
-  for (std::size_t begin = 0; begin < num_values; begin += block) {
-    const float next = begin + block < num_values ? scale_at(begin + block) : 0;
-    put_scale(scale, begin, scales, encode_block);
-    scale = next;
+  if constexpr (kIsEnclosed<Rule, kRounding, kBlock>) {
+    NothingBeside nothing;
+    for (std::size_t begin = 0; begin < num_values; begin += block) {
+      const float next = scale_at(begin + block);
+      put_scale(scale, begin, scales, encode_block, nothing);
+      scale = next;
+    }
+  } else {
+    float next = scale_at(block);
+    for (std::size_t begin = 0; begin < num_values; begin += block) {
+      const std::size_t ahead = begin + 2 * block;
+      LargestBeside largest(values + (ahead < num_values ? ahead : begin));
+      put_scale(scale, begin, scales, encode_block, largest);
+      scale = next;
+      next = Rule::scale_of(largest.result());
+    }
   }
 }
 
@@ -174,6 +202,7 @@ HWY_INLINE void for_each_fitted_block(const BlockRun& run, const float* values, 
                                       EncodeBlock encode_block) {
   const std::size_t block = block_of<kBlock>(run);
   const std::size_t num_values = run.num_values;
+  NothingBeside nothing;
   Fit started = {};
   float fitted = 0;
   for (std::size_t next = 0; next < num_values + 2 * block; next += block) {
@@ -181,29 +210,30 @@ HWY_INLINE void for_each_fitted_block(const BlockRun& run, const float* values, 
     float now_fitted = 0;
     if (next >= block && next < num_values + block)
       now_fitted = scale_of_fit(values + next - block, block, Rule::kFitted, started);
-    if (next >= 2 * block) put_scale(fitted, next - 2 * block, scales, encode_block);
+    if (next >= 2 * block) put_scale(fitted, next - 2 * block, scales, encode_block, nothing);
     started = now_started;
     fitted = now_fitted;
   }
 }
 
-// encode_block(scale, first value) for every block.
+// encode_block(scale, first value, beside) for every block; it must call beside.at(i) for every group.
 template <class Rule, Rounding kRounding, std::size_t kBlock, class EncodeBlock>
 HWY_INLINE void for_each_scaled_block(const BlockRun& run, const float* values, std::byte* scales,
                                       EncodeBlock encode_block) {
   if constexpr (kFits<Rule, kRounding>) {
     for_each_fitted_block<Rule, kBlock>(run, values, scales, encode_block);
   } else {
-    for_each_ranged_block<Rule, kBlock>(run, values, scales, encode_block);
+    for_each_ranged_block<Rule, kRounding, kBlock>(run, values, scales, encode_block);
   }
 }
 
 // The codes of a block of a scale above 0.
-template <class Rule, Rounding kRounding, unsigned kBits, class Scale>
+template <class Rule, Rounding kRounding, unsigned kBits, class Scale, class Beside>
 HWY_INLINE void encode_scaled(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
-                              const Scale& scale, std::byte* codes) {
+                              const Scale& scale, std::byte* codes, Beside& beside) {
   for (std::size_t i = 0; i < block; i += kVectorGroup) {
     prefetch_with_codes<kFits<Rule, kRounding>>(values + i);
+    beside.at(i);
     pack<kBits>(encode_group<Rule, kRounding>(key, first + i, values + i, scale), codes + i / 8 * kBits);
   }
 }
@@ -212,7 +242,8 @@ HWY_INLINE void encode_scaled(std::size_t block, std::uint64_t key, std::uint64_
 template <class Rule, Rounding kRounding, unsigned kBits, class Scale>
 HWY_NOINLINE void encode_rare(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
                               float scale, std::byte* codes) {
-  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, Scale(scale), codes);
+  NothingBeside nothing;
+  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, Scale(scale), codes, nothing);
 }
 
 // With the fastest divisor that the vectors have and the scale allows.
@@ -221,25 +252,26 @@ HWY_INLINE bool is_usual(float scale) {
   return !UsualDivisor::kHasReciprocal || (scale >= UsualDivisor::kLeast && scale < UsualDivisor::kEnd);
 }
 
-template <class Rule, Rounding kRounding, unsigned kBits, std::size_t kBlock>
+template <class Rule, Rounding kRounding, unsigned kBits, std::size_t kBlock, class Beside>
 HWY_INLINE void encode_block_codes(std::size_t block, std::uint64_t key, std::uint64_t first,
-                                   const float* values, float scale, std::byte* codes) {
+                                   const float* values, float scale, std::byte* codes, Beside& beside) {
   if (!is_usual(scale)) {
+    run_beside(block, beside);
     encode_rare<Rule, kRounding, kBits, Divisor<false>>(block, key, first, values, scale, codes);
     return;
   }
 #if HWY_TARGET <= HWY_AVX3_DL
-  if constexpr (kBlock == kUsualBlock && kRounding == Rounding::kNearest && HasCells<Rule>) {
+  if constexpr (kIsEnclosed<Rule, kRounding, kBlock>) {
     if (!encode_enclosed<Rule>(values, scale, codes))
       encode_rare<Rule, kRounding, kBits, UsualDivisor>(block, key, first, values, scale, codes);
     return;
   }
   if constexpr (kBlock == kUsualBlock && kRounding == Rounding::kStochastic && HasDrawn<Rule>) {
-    encode_drawn<Rule>(values, scale, key, first, codes);
+    encode_drawn<Rule>(values, scale, key, first, codes, beside);
     return;
   }
 #endif
-  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, UsualDivisor(scale), codes);
+  encode_scaled<Rule, kRounding, kBits>(block, key, first, values, UsualDivisor(scale), codes, beside);
 }
 
 template <class Rule, Rounding kRounding, std::size_t kBlock>
@@ -250,12 +282,13 @@ HWY_INLINE void encode_rounded(const BlockRun& run, const float* values, std::by
   const std::uint64_t key = run.key, first = run.first;
   CodeWriter writer(codes, run.num_values / 8 * Rule::kBits);
   for_each_scaled_block<Rule, kRounding, kBlock>(
-      run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
+      run, values, scales, [&](float scale, std::size_t begin, auto& beside) HWY_ATTR {
         std::byte* out = writer.chunk();
         if (scale > 0) {
           encode_block_codes<Rule, kRounding, Rule::kBits, kBlock>(block, key, first + begin, values + begin,
-                                                                   scale, out);
+                                                                   scale, out, beside);
         } else {
+          run_beside(block, beside);
           std::memset(out, Rule::kZeroByte, code_bytes);
         }
         writer.end_chunk(code_bytes);

@@ -22,19 +22,6 @@ HWY_INLINE Floats larger_magnitude(Floats a, Floats x) {
 #endif
 }
 
-// n: a positive multiple of 32, as in all functions here.
-HWY_INLINE float largest_magnitude(const float* values, std::size_t n) {
-  Floats largest[kVectors];
-  for (std::size_t k = 0; k < kVectors; ++k) largest[k] = hn::Abs(hn::LoadU(kFloat, values + k * kLanes));
-  for (std::size_t i = kVectorGroup; i < n; i += kVectorGroup) {
-    for (std::size_t k = 0; k < kVectors; ++k) {
-      largest[k] = larger_magnitude(largest[k], hn::LoadU(kFloat, values + i + k * kLanes));
-    }
-  }
-  for (std::size_t k = 1; k < kVectors; ++k) largest[0] = hn::Max(largest[0], largest[k]);
-  return hn::GetLane(hn::MaxOfLanes(kFloat, largest[0]));
-}
-
 // The 16 partial sums of block_scale.h, as vectors.
 struct SumVectors {
   static constexpr std::size_t kCount = kSumLanes / kLanes;
@@ -64,6 +51,33 @@ struct SumVectors {
       return hn::GetLane(hn::Add(two, hn::Shuffle2301(two)));
     }
   }
+};
+
+// The largest magnitude of a block, a group of 32 values at a time, beside another loop: at(i) takes those
+// from number i on.
+class LargestBeside {
+ public:
+  explicit HWY_INLINE LargestBeside(const float* values) : values_(values) {
+    for (Floats& one : largest_) one = hn::Zero(kFloat);
+  }
+  HWY_INLINE void at(std::size_t i) {
+    for (std::size_t k = 0; k < kVectors; ++k)
+      largest_[k] = larger_magnitude(largest_[k], hn::LoadU(kFloat, values_ + i + k * kLanes));
+  }
+  HWY_INLINE float result() const {
+    Floats largest = largest_[0];
+    for (std::size_t k = 1; k < kVectors; ++k) largest = hn::Max(largest, largest_[k]);
+    return hn::GetLane(hn::MaxOfLanes(kFloat, largest));
+  }
+
+ private:
+  const float* values_;
+  Floats largest_[kVectors];
+};
+
+// For loops that have nothing else to do.
+struct NothingBeside {
+  HWY_INLINE void at(std::size_t) {}
 };
 
 HWY_INLINE constexpr bool has_two_passes(const TwoLevels& levels) {

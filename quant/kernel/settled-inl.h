@@ -4,7 +4,8 @@
 //
 // struct Draft {
 //   void clear(std::size_t block);                      // of scale 0
-//   void fill(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values, float scale);
+//   void fill(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values, float scale,
+//             Beside& beside);
 //   void pack(std::size_t block, std::byte* codes) const;
 // };
 #if defined(THINWIRE_KERNEL_SETTLED_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -33,10 +34,11 @@ HWY_INLINE void encode_settled(const BlockRun& run, std::size_t code_bytes, cons
     writer.end_chunk(code_bytes);
   };
   for_each_scaled_block<Rule, kRounding, kBlock>(
-      run, values, scales, [&](float scale, std::size_t begin) HWY_ATTR {
+      run, values, scales, [&](float scale, std::size_t begin, auto& beside) HWY_ATTR {
         if (scale > 0) {
-          drafts[current].fill(block, key, first + begin, values + begin, scale);
+          drafts[current].fill(block, key, first + begin, values + begin, scale, beside);
         } else {
+          run_beside(block, beside);
           drafts[current].clear(block);
         }
         current = 1 - current;

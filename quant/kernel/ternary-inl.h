@@ -89,10 +89,11 @@ struct TernaryDraft {
   TernaryBlock digits = {};
 
   HWY_INLINE void clear(std::size_t block) { std::memset(digits.digits, 0, block); }
+  template <class Beside>
   HWY_INLINE void fill(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
-                       float scale) {
+                       float scale, Beside& beside) {
     encode_block_codes<Rule, kRounding, 8, kBlock>(block, key, first, values, scale,
-                                                   reinterpret_cast<std::byte*>(digits.digits));
+                                                   reinterpret_cast<std::byte*>(digits.digits), beside);
   }
   HWY_INLINE void pack(std::size_t block, std::byte* codes) const {
     pack_planes(digits, TernaryPacking::bytes(block), codes);
