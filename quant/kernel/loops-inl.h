@@ -336,7 +336,7 @@ HWY_INLINE void decode_run(const BlockRun& run, const std::byte* scales, const s
     std::memcpy(&scale, scales, sizeof scale);
     scales += sizeof scale;
     for (std::size_t i = begin; i < begin + block; i += kVectorGroup) {
-      if constexpr (kAdd) prefetch_sums(values + i);
+      if constexpr (kAdd) prefetch_with_codes<false>(values + i);
       Floats levels[kVectors];
       Rule::levels(codes, levels);
       emit<kAdd>(levels, hn::Set(kFloat, scale), values + i);

@@ -41,21 +41,6 @@ HWY_INLINE void prefetch_with_sums(const float* values, std::size_t i, int pass,
   if (place == (pass == 0 ? 0u : 2u) || (!two_passes && place == 2)) prefetch_line(values + i);
 }
 
-// Asks for the group that lies 4 KiB after this one in order to change it: memory then need not be asked
-// twice for a line, first to read it and then to own it. The codes beside the sums are few and need no such
-// help.
-HWY_INLINE void prefetch_sums(float* sums) {
-  constexpr std::size_t kAhead = 1024;
-  for (std::size_t i = 0; i < kVectorGroup; i += kCacheLine / sizeof(float)) {
-    float* line = sums + kAhead + i;
-#if HWY_ARCH_X86
-    asm volatile("prefetchw %0" : : "m"(*line));  // the builtin becomes a prefetch for reading
-#else
-    __builtin_prefetch(line, 1, 3);
-#endif
-  }
-}
-
 // Writes a sequence of chunks. A large one goes to memory in whole cache lines by non-temporal stores, which
 // spares the reading of each line before it is overwritten; a small one is likely to be read again soon, and
 // goes the usual way.
