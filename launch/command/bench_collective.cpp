@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/backend/backend.h"
+#include "comm/backend/grpc/coordinator.h"
 #include "launch/bench/collective_world.h"
 #include "launch/bench/loopback.h"
 #include "launch/bench/repetitions.h"
@@ -31,7 +32,8 @@ struct BenchCollectiveOptions {
   bool peers = false;
   std::string python = "python3";
   bool json = false;
-  bool in_world = false;  // this process is a worker under mpirun
+  bool in_world = false;  // this process is a worker, under mpirun or of a coordinator
+  comm::BackendOptions world{.name = "mpi", .timeout_s = kTimeoutS};
 };
 
 // Processes of Python torch that reduce when told.
@@ -103,25 +105,28 @@ json measure_threads(const BenchCollectiveOptions& options) {
   return rows;
 }
 
-// This program again, as every process of a world over TCP.
-json measure_mpi(const BenchCollectiveOptions& options) {
-  std::vector<std::string> command = mpirun_command(
-      {.workers = options.workers, .hosts = {}, .tcp = true, .tag_output = false, .forwarded = {}},
-      ::geteuid() == 0);
+// This program again, as a worker of a world.
+std::vector<std::string> worker_command(const BenchCollectiveOptions& options) {
   const CollectiveBench& bench = options.bench;
-  for (const std::string& word :
-       {std::filesystem::read_symlink("/proc/self/exe").string(), std::string("bench"),
-        std::string("collective"), std::string("--in-world"), "--workers=" + std::to_string(options.workers),
-        "--block=" + std::to_string(bench.block), "--leg=" + bench.leg,
-        "--repetitions=" + std::to_string(bench.repetitions), "--python=" + options.python}) {
-    command.push_back(word);
-  }
+  std::vector<std::string> command = {std::filesystem::read_symlink("/proc/self/exe").string(),
+                                      "bench",
+                                      "collective",
+                                      "--in-world",
+                                      "--workers=" + std::to_string(options.workers),
+                                      "--block=" + std::to_string(bench.block),
+                                      "--leg=" + bench.leg,
+                                      "--repetitions=" + std::to_string(bench.repetitions),
+                                      "--python=" + options.python};
   if (options.peers) command.push_back("--peers");
   for (const std::string& codec : bench.codecs) command.insert(command.end(), {"--codec", codec});
   for (const std::size_t bytes : bench.bytes)
     command.insert(command.end(), {"--bytes", std::to_string(bytes)});
+  return command;
+}
+
+// Its last line of output; what it says on the error stream is passed on. Throws JobFailed if it fails.
+std::string last_line(ChildProcess& child) {
   std::string result;
-  ChildProcess child(command, {"OMP_NUM_THREADS=1"});
   const auto on_line = [&](Stream stream, std::string_view line) {
     if (stream == Stream::kOut) {
       result = line;
@@ -131,9 +136,43 @@ json measure_mpi(const BenchCollectiveOptions& options) {
   };
   while (child.read_lines(std::chrono::hours(1), on_line)) {
   }
-  json rows = json::parse(result, nullptr, false);
-  if (child.wait() != 0 || !rows.is_array()) throw JobFailed("the processes of mpirun failed; see above");
+  if (child.wait() != 0) throw JobFailed("a process of the world failed; see above");
+  return result;
+}
+
+const std::vector<std::string> kOneThread = {"OMP_NUM_THREADS=1"};
+
+// Processes over TCP.
+json measure_mpi(const BenchCollectiveOptions& options) {
+  std::vector<std::string> command = mpirun_command(
+      {.workers = options.workers, .hosts = {}, .tcp = true, .tag_output = false, .forwarded = {}},
+      ::geteuid() == 0);
+  const auto worker = worker_command(options);
+  command.insert(command.end(), worker.begin(), worker.end());
+  ChildProcess child(command, kOneThread);
+  return json::parse(last_line(child));
+}
+
+json measure_grpc(const BenchCollectiveOptions& options) {
+  const comm::Coordinator coordinator({.workers = options.workers, .silence_s = kTimeoutS});
+  std::vector<std::unique_ptr<ChildProcess>> children;
+  for (int rank = 0; rank < options.workers; ++rank) {
+    std::vector<std::string> command = worker_command(options);
+    command.push_back("--coordinator=" + coordinator.address());
+    command.push_back("--rank=" + std::to_string(rank));
+    children.push_back(std::make_unique<ChildProcess>(command, kOneThread));
+  }
+  json rows;
+  for (const auto& child : children) {
+    const std::string line = last_line(*child);
+    if (child == children.front()) rows = json::parse(line);
+  }
   return rows;
+}
+
+json measure(const std::string& backend, const BenchCollectiveOptions& options) {
+  if (backend == "mpi") return measure_mpi(options);
+  return backend == "grpc" ? measure_grpc(options) : measure_threads(options);
 }
 
 void print(const json& rows, const BenchCollectiveOptions& options) {
@@ -158,16 +197,14 @@ void print(const json& rows, const BenchCollectiveOptions& options) {
 
 int bench_collective(const BenchCollectiveOptions& options) {
   if (options.in_world) {
-    const json rows = measure_as_worker(
-        options, "mpi", [] { return comm::connect({.name = "mpi", .timeout_s = kTimeoutS}); });
+    const json rows =
+        measure_as_worker(options, options.world.name, [&] { return comm::connect(options.world); });
     if (!rows.is_null()) fmt::print("{}\n", rows.dump());
     return kSuccess;
   }
   json rows = json::array();
   for (const std::string& backend : options.backends) {
-    for (json& row : backend == "mpi" ? measure_mpi(options) : measure_threads(options)) {
-      rows.push_back(std::move(row));
-    }
+    for (json& row : measure(backend, options)) rows.push_back(std::move(row));
   }
   if (options.json) {
     fmt::print("{}\n", rows.dump(2));
@@ -184,8 +221,9 @@ Run declare_bench_collective(const CommandLine& line) {
   CLI::App& app = line.app;
   app.add_option("--workers", options->workers, "Processes, or threads, of the world")
       ->check(CLI::Range(2, 64));
-  app.add_option("--backend", options->backends, "mpi (over TCP), threads; both if not given")
-      ->check(CLI::IsMember({"mpi", "threads"}));
+  app.add_option("--backend", options->backends,
+                 "mpi (over TCP), grpc, threads; mpi and threads if not given")
+      ->check(CLI::IsMember({"mpi", "grpc", "threads"}));
   app.add_option("--codec", options->bench.codecs, "Codecs to measure; fp32 and int8 if not given");
   app.add_option("--bytes", options->bench.bytes, "Sizes, as bytes of float32 values")
       ->check(CLI::Range(std::size_t{4}, std::size_t{1} << 32));
@@ -196,7 +234,15 @@ Run declare_bench_collective(const CommandLine& line) {
   app.add_flag("--peers", options->peers, "Measure Gloo too, in turns; Open MPI's all-reduce always is");
   app.add_option("--python", options->python, "The interpreter that can import torch");
   app.add_flag("--json", options->json, "A list of rows on standard output");
-  app.add_flag("--in-world", options->in_world)->group("");  // what mpirun starts
+  // What worlds are made of.
+  app.add_flag("--in-world", options->in_world)->group("");
+  app.add_option_function<std::string>("--coordinator",
+                                       [options](const std::string& address) {
+                                         options->world.name = "grpc";
+                                         options->world.grpc.coordinator = address;
+                                       })
+      ->group("");
+  app.add_option("--rank", options->world.grpc.rank)->group("");
   return [options] { return bench_collective(*options); };
 }
 
