@@ -175,7 +175,8 @@ def coded_arms():
 def bits(runs, arguments):
     seeds, worlds = arguments.seeds.split(","), [int(m) for m in arguments.workers.split(",")]
     streaming = {**MODEL, "outer.method": '"streaming_diloco"', **OUTER, "inner.lr": 6e-3, "inner.batch": 16}
-    steps_of = {30: arguments.bits_steps, 100: max(arguments.bits_steps, 2000)}  # 20 rounds
+    steps_of = {int(h): int(steps) for h, steps in (length.split(":") for length in arguments.lengths.split(","))}
+    base_h = min(steps_of)
 
     def start(arm, codec, step, m, h, seed):
         eta, mu = step.split(":")
@@ -186,13 +187,13 @@ def bits(runs, arguments):
     arms = coded_arms()
 
     def best_step(arm, steps):
-        found = {step: start(arm, arms[arm], step, 2, 30, seeds[0]) for step in steps}
+        found = {step: start(arm, arms[arm], step, 2, base_h, seeds[0]) for step in steps}
         return min(steps, key=lambda step: losses_of([found[step]]))
 
     dense, sparse = best_step("fp32", OUTER_STEPS), best_step("topk+ef", SPARSE_STEPS)
     cells = {(arm, m, h): [start(arm, codec, sparse if arm.startswith("topk") else dense, m, h, seed) for seed in seeds]
-             for h, names in ((30, arms), (100, ARMS_AT_LONG_H)) for m in worlds
-             for arm, codec in arms.items() if arm in names}
+             for h in steps_of for m in worlds
+             for arm, codec in arms.items() if h == base_h or arm in ARMS_AT_LONG_H}
     print(f"Outer step (eta:mu): {dense}; of topk: {sparse}.\n")
     print("| arm | workers | H | bits a value | evaluation loss (by seed) | against fp32 exchange |")
     print("|---|---|---|---|---|---|")
@@ -216,7 +217,8 @@ def main():
     parser.add_argument("--text", nargs="+", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--bits-steps", type=int, default=600, help="of the table of bits at H 30")
+    parser.add_argument("--lengths", default="30:600,100:2000",
+                        help="H:steps of the table of bits; all arms at the shortest H, a few at the others")
     parser.add_argument("--task-steps", type=int, default=300)
     parser.add_argument("--points", default="30:6e-3,30:9e-3,15:6e-3", help="H:inner rate, the sweep of methods")
     parser.add_argument("--task-rates", default="1e-3,3e-3", help="of tasks")
