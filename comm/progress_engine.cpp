@@ -54,6 +54,7 @@ struct ProgressEngine::Impl {
   const std::function<std::unique_ptr<Communicator>()> make_communicator;
 
   // Owned by the owner's thread.
+  const int exceptions_at_birth = std::uncaught_exceptions();
   std::thread thread;
 
   // Owned by the engine's thread.
@@ -66,6 +67,7 @@ struct ProgressEngine::Impl {
   mutable std::mutex mutex;
   std::condition_variable changed;
   Phase phase = Phase::kNew;
+  bool has_failed = false;  // set before the phase that ends the thread
   std::exception_ptr start_error;
   std::vector<Entry> submitted;
   std::uint64_t next_id = 0;
@@ -91,6 +93,9 @@ void ProgressEngine::Impl::run() {
   auto communicator = connect();
   if (!communicator) return;
   while (collect()) advance_all(*communicator);
+  if (has_failed) {
+    communicator->fail(CommError(CommError::Kind::kClosed, "it failed; its own message says why"));
+  }
   communicator.reset();
   close_all();
 }
@@ -187,7 +192,12 @@ void ProgressEngine::Impl::close_all() {
 ProgressEngine::ProgressEngine(std::function<std::unique_ptr<Communicator>()> make_communicator)
     : impl_(std::make_unique<Impl>(std::move(make_communicator))) {}
 
+// The peers would wait for this rank until the deadline, and it for them to leave with it.
 ProgressEngine::~ProgressEngine() {
+  if (std::uncaught_exceptions() > impl_->exceptions_at_birth) {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->has_failed = true;
+  }
   stop();
 }
 

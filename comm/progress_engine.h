@@ -50,7 +50,7 @@ class ProgressEngine {
  public:
   // make_communicator runs on the engine's thread: MPI is initialised, used and finalised there.
   explicit ProgressEngine(std::function<std::unique_ptr<Communicator>()> make_communicator);
-  ~ProgressEngine();  // stops and joins
+  ~ProgressEngine();  // stops and joins; while an exception unwinds, peers hear first that this rank failed
   ProgressEngine(const ProgressEngine&) = delete;
   ProgressEngine& operator=(const ProgressEngine&) = delete;
 

@@ -116,6 +116,31 @@ TEST(ProgressEngine, StopsInItsDestructorAndBeforeItStarted) {
   EXPECT_THROW(never_started.barrier(), CommError);
 }
 
+TEST(ProgressEngine, TellsItsPeersWhenAnExceptionEndsIt) {
+  const auto makers = make_thread_world(2, 60);
+  const auto start = Clock::now();
+  run_ranks(2, [&](int rank) {
+    const auto work = [&] {
+      ProgressEngine engine(makers[rank]);
+      engine.start();
+      if (rank == 1) throw std::runtime_error("no data");
+      engine.barrier();
+    };
+    try {
+      work();
+      FAIL() << "rank " << rank << " ended well";
+    } catch (const CommError& error) {
+      EXPECT_EQ(rank, 0);
+      EXPECT_EQ(error.kind(), CommError::Kind::kPeerLost);
+      EXPECT_NE(std::string(error.what()).find("it failed; its own message says why"), std::string::npos)
+          << error.what();
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "no data");
+    }
+  });
+  EXPECT_LT(Clock::now() - start, std::chrono::seconds(30));
+}
+
 TEST(ProgressEngine, ReportsFromStartThatNoCommunicatorCouldBeMade) {
   ProgressEngine engine([]() -> std::unique_ptr<Communicator> { throw std::runtime_error("no network"); });
   EXPECT_THROW(engine.start(), std::runtime_error);

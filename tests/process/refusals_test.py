@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from small_job import CONFIG, JobCase
+from small_job import CONFIG, TIMEOUT, JobCase
 
 PROGRAM = ""
 
@@ -68,6 +68,13 @@ class Refusals(JobCase):
     def test_only_some_keys_may_change_on_resume(self):
         self.finished(self.launch())
         self.refused(self.thinwire("resume", self.run_dir, "--set", "inner.lr=1"), 2, "inner.lr")
+
+    def test_a_worker_that_fails_by_itself_ends_the_others_at_once(self):
+        begin = time.monotonic()
+        result = self.thinwire("launch", self.config, "-n", "2", "--backend", "mpi", "--set", "run.dir=" + self.run_dir,
+                               "--set", "data.path=" + self.path("nothing"))
+        self.assertLess(time.monotonic() - begin, TIMEOUT)
+        self.refused(result, 1, "data.path", self.path("nothing"))
 
     def test_a_killed_worker_is_named_before_the_deadline_and_resume_works(self):
         begin = time.monotonic()
