@@ -43,6 +43,9 @@ void Ticket::wait() const {
 }
 
 struct ProgressEngine::Impl {
+  // How long operations may stand still once the engine is to stop.
+  static constexpr std::chrono::seconds kFarewell{3};
+
   struct Entry {
     std::uint64_t id = 0;
     std::shared_ptr<Operation> operation;
@@ -83,6 +86,7 @@ struct ProgressEngine::Impl {
   void advance_all(Communicator& communicator);
   bool advance(Communicator& communicator, Entry& entry);
   void rest(bool moved);
+  void finish_flight(Communicator& communicator);
   void close_all();
 };
 
@@ -93,7 +97,9 @@ void ProgressEngine::Impl::run() {
   auto communicator = connect();
   if (!communicator) return;
   while (collect()) advance_all(*communicator);
-  if (has_failed) {
+  if (!has_failed) {
+    finish_flight(*communicator);
+  } else {
     communicator->fail(CommError(CommError::Kind::kClosed, "it failed; its own message says why"));
   }
   communicator.reset();
@@ -173,6 +179,21 @@ void ProgressEngine::Impl::rest(bool moved) {
   if (sleep <= Clock::duration::zero()) return;
   std::unique_lock lock(mutex);
   changed.wait_for(lock, sleep, [&] { return !submitted.empty() || phase != Phase::kRunning; });
+}
+
+// The peers count on our part of what all have submitted: a run that is stopped has fragments under way.
+void ProgressEngine::Impl::finish_flight(Communicator& communicator) {
+  auto last_move = Clock::now();
+  while (!in_flight.empty() && Clock::now() - last_move < kFarewell) {
+    const std::uint64_t moved_before = communicator.moved();
+    const std::size_t before = in_flight.size();
+    std::erase_if(in_flight, [&](Entry& entry) { return advance(communicator, entry); });
+    if (communicator.moved() != moved_before || in_flight.size() != before) {
+      last_move = Clock::now();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
 }
 
 void ProgressEngine::Impl::close_all() {

@@ -57,7 +57,7 @@ class ProgressEngine {
   // Returns when the communicator exists; throws what making it threw. Nothing if it runs already;
   // std::logic_error after stop(): a world is joined once.
   void start();
-  // Fails what is in flight with kClosed and destroys the communicator. May be called twice.
+  // Ends what is in flight, or fails it with kClosed if it stands still, and destroys the communicator.
   void stop();
 
   // Of the started engine.

@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <stdexcept>
+#include <thread>
 
+#include "comm/mean.h"
 #include "tests/comm/world.h"
 
 namespace thinwire::comm {
@@ -101,6 +103,27 @@ TEST(ProgressEngine, StopsTwiceAndFailsWhatIsInFlight) {
   EXPECT_EQ(expect_comm_error([&] { endless.wait(); }).kind(), CommError::Kind::kClosed);
   EXPECT_EQ(expect_comm_error([&] { engine.barrier(); }).kind(), CommError::Kind::kClosed);
   EXPECT_THROW(engine.start(), std::logic_error);
+}
+
+// A run that is stopped has fragments under way, and the peers count on them.
+TEST(ProgressEngine, EndsWhatIsInFlightBeforeItStops) {
+  constexpr std::size_t kValues = 3'000'000;  // many segments
+  const std::shared_ptr<const quant::Codec> codec = quant::make_codec({.name = "fp32"});
+  const auto makers = make_thread_world(2, 20);
+  run_ranks(2, [&](int rank) {
+    ProgressEngine engine(makers[rank]);
+    engine.start();
+    std::vector<float> mean(kValues);
+    const std::vector<float> values(kValues, 1.0f + static_cast<float>(rank));
+    const auto operation =
+        CodedMean::make({.step = 1, .seed = 1}, codec, mean, encode_values(codec, values, 0));
+    const Ticket ticket = engine.submit(operation);
+    if (rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    engine.stop();
+    ticket.wait();
+    EXPECT_EQ(mean.front(), 1.5f);
+    EXPECT_EQ(mean.back(), 1.5f);
+  });
 }
 
 TEST(ProgressEngine, StopsInItsDestructorAndBeforeItStarted) {
