@@ -46,8 +46,8 @@ class GuardedServer {
   std::unique_ptr<grpc::Server> server_;
 };
 
-// gRPC's own log and Protobuf's go nowhere unless GRPC_VERBOSITY asks for them: what matters is in our errors,
-// and a peer whose messages are not UTF-8 must not fill this worker's log.
+// gRPC's own log and Protobuf's go nowhere unless GRPC_VERBOSITY asks for them: what matters is in our
+// errors, and a peer whose messages are not UTF-8 must not fill this worker's log.
 void settle_grpc_log();
 
 // A status as one line: "UNAVAILABLE: connection refused".
