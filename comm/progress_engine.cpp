@@ -83,7 +83,7 @@ struct ProgressEngine::Impl {
   void run();
   std::unique_ptr<Communicator> connect();
   bool collect();
-  void advance_all(Communicator& communicator);
+  bool advance_all(Communicator& communicator);
   bool advance(Communicator& communicator, Entry& entry);
   void rest(bool moved);
   void finish_flight(Communicator& communicator);
@@ -96,7 +96,7 @@ void ProgressEngine::Impl::run() {
   prctl(PR_SET_TIMERSLACK, 1000UL);  // ns: sleeps of 50 us that end on time
   auto communicator = connect();
   if (!communicator) return;
-  while (collect()) advance_all(*communicator);
+  while (collect()) rest(advance_all(*communicator));
   if (!has_failed) {
     finish_flight(*communicator);
   } else {
@@ -138,11 +138,12 @@ bool ProgressEngine::Impl::collect() {
   return phase == Phase::kRunning;
 }
 
-void ProgressEngine::Impl::advance_all(Communicator& communicator) {
+// True if anything moved.
+bool ProgressEngine::Impl::advance_all(Communicator& communicator) {
   const std::uint64_t moved_before = communicator.moved();
   const std::size_t before = in_flight.size();
   std::erase_if(in_flight, [&](Entry& entry) { return advance(communicator, entry); });
-  rest(communicator.moved() != moved_before || in_flight.size() != before);
+  return communicator.moved() != moved_before || in_flight.size() != before;
 }
 
 // True when the entry's operation has ended, well or not.
@@ -185,13 +186,11 @@ void ProgressEngine::Impl::rest(bool moved) {
 void ProgressEngine::Impl::finish_flight(Communicator& communicator) {
   auto last_move = Clock::now();
   while (!in_flight.empty() && Clock::now() - last_move < kFarewell) {
-    const std::uint64_t moved_before = communicator.moved();
-    const std::size_t before = in_flight.size();
-    std::erase_if(in_flight, [&](Entry& entry) { return advance(communicator, entry); });
-    if (communicator.moved() != moved_before || in_flight.size() != before) {
+    if (advance_all(communicator)) {
+      backoff.reset();
       last_move = Clock::now();
     } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      backoff.pause(std::nullopt);
     }
   }
 }
