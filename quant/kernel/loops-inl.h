@@ -5,9 +5,9 @@
 //   static constexpr unsigned kBits;             // of a code: 1, 2, 4 or 8
 //   static constexpr std::uint8_t kZeroByte;     // what a block of scale 0 is filled with
 //   static float scale_of(float largest);        // of a block, from its largest magnitude
-//   static constexpr TwoLevels kFitted;          // optional: to nearest, the scale is fitted to these
-//   instead static Ints nearest(Floats x, const Divisor& scale);     // in [-128, 127]; the low kBits bits
-//   count static Ints stochastic(Floats x, const Divisor& scale, Floats draw);
+//   static constexpr TwoLevels kFitted;          // optional: to nearest, the scale is a fit to these
+//   static Ints nearest(Floats x, const Divisor& scale);     // in [-128, 127]; the low kBits bits count
+//   static Ints stochastic(Floats x, const Divisor& scale, Floats draw);
 //       or   static Ints drawn(Floats x, const Divisor& scale, Unsigneds draw);   // by fixed_draw
 //   static void levels(const std::byte* codes, Floats (&result)[kVectors]);   // of 32 values
 //   struct Cells;                                // optional, enclosed-inl.h
@@ -157,12 +157,12 @@ HWY_INLINE void run_beside(std::size_t block, Beside& beside) {
 
 // Whether a block is coded by enclosed-inl.h, in a loop so short that another beside it is no gain.
 template <class Rule, Rounding kRounding, std::size_t kBlock>
-constexpr bool kIsEnclosed =
-    HWY_TARGET <= HWY_AVX3_DL&& kBlock == kUsualBlock&& kRounding == Rounding::kNearest&& HasCells<Rule>;
+constexpr bool kIsEnclosed = (HWY_TARGET <= HWY_AVX3_DL) && (kBlock == kUsualBlock) &&
+                             (kRounding == Rounding::kNearest) && HasCells<Rule>;
 
 // Scales that need the largest magnitude only. That of a block is found while an earlier one is coded, in the
 // same loop, so that memory is read evenly; and two blocks ahead, so that the scale's latency hides behind
-// the block between. Or else just before, one block ahead.
+// the block between. Enclosed blocks: just before, one block ahead.
 template <class Rule, Rounding kRounding, std::size_t kBlock, class EncodeBlock>
 HWY_INLINE void for_each_ranged_block(const BlockRun& run, const float* values, std::byte* scales,
                                       EncodeBlock encode_block) {

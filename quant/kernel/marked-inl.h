@@ -50,7 +50,7 @@ HWY_NOINLINE void mark_rare(const float* values, float scale, MarkedBlock& marks
 template <class Rule>
 HWY_INLINE void encode_marked(const BlockRun& run, std::size_t code_bytes, const float* values,
                               std::byte* scales, std::byte* codes) {
-  constexpr std::size_t kBetween = 2, kStages = 4;
+  constexpr std::size_t kBetween = 2, kStages = 2 * kBetween;
   constexpr TwoLevels kLevels = Rule::kFitted;
   const std::size_t count = run.num_values / kUsualBlock;
   CodeWriter writer(codes, count * code_bytes);
