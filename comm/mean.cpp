@@ -69,7 +69,7 @@ std::uint64_t mean_wire_bytes(Leg leg, int workers, int rank, const quant::Codec
 EncodePart encode_values(std::shared_ptr<const quant::Codec> codec, std::span<const float> values,
                          std::uint64_t key) {
   return [encoder = PartEncoder(std::move(codec), values.size(), key), values](
-             const quant::Codec::Range& range, std::span<std::byte> part) mutable {
+             const quant::Range& range, std::span<std::byte> part) mutable {
     encoder.encode(range, values.subspan(range.first, range.count), part);
   };
 }

@@ -57,7 +57,7 @@ struct MeanSpec {
 };
 
 // Writes the part of the own payload that holds a range's values: what Codec::slice would cut out.
-using EncodePart = std::function<void(const quant::Codec::Range& range, std::span<std::byte> part)>;
+using EncodePart = std::function<void(const quant::Range& range, std::span<std::byte> part)>;
 // Codes `values`, which must stay as they are until coded. key as for Codec::encode.
 EncodePart encode_values(std::shared_ptr<const quant::Codec> codec, std::span<const float> values,
                          std::uint64_t key);

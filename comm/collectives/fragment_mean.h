@@ -35,7 +35,7 @@ class FragmentMean : public CodedMean {
   std::vector<std::uint64_t> sent_bytes() const override { return sent_bytes_; }
 
  protected:
-  using Range = quant::Codec::Range;
+  using Range = quant::Range;
 
   // What a segment's frames hold, by rank.
   using Codes = std::vector<std::span<const std::byte>>;

@@ -19,7 +19,7 @@ class PartEncoder {
       : codec_(std::move(codec)), num_values_(num_values), key_(key) {}
 
   // values: those of the range.
-  void encode(const quant::Codec::Range& range, std::span<const float> values, std::span<std::byte> part) {
+  void encode(const quant::Range& range, std::span<const float> values, std::span<std::byte> part) {
     // To nearest a value's code does not depend on its offset, so that the part is the payload of its values.
     if (codec_->rounding() == quant::Rounding::kNearest) return codec_->encode(values, key_, part);
     whole_.resize(codec_->encoded_bytes(num_values_));

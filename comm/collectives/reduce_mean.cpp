@@ -20,9 +20,9 @@ struct Chunked {
   Segments segments;
   bool has(std::size_t segment) const { return segment < segments.count(); }
   // Within the chunk.
-  quant::Codec::Range part(std::size_t segment) const { return segments[segment]; }
+  quant::Range part(std::size_t segment) const { return segments[segment]; }
   // Within the fragment.
-  quant::Codec::Range range(std::size_t segment) const {
+  quant::Range range(std::size_t segment) const {
     const auto part_range = part(segment);
     return {chunk.first + part_range.first, part_range.count};
   }

@@ -25,7 +25,7 @@ class Segments {
   std::size_t count() const {
     return std::max<std::size_t>(1, num_values_ / each_ + (num_values_ % each_ != 0));
   }
-  quant::Codec::Range operator[](std::size_t i) const {
+  quant::Range operator[](std::size_t i) const {
     const std::size_t first = i * each_;
     return {first, std::min(each_, num_values_ - first)};
   }

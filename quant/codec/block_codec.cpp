@@ -56,4 +56,27 @@ void BlockCodec::decode_add_range(std::size_t n, std::size_t first, std::span<co
                });
 }
 
+std::size_t BlockCodec::encode_delta_range(std::size_t n, std::size_t first, const DeltaSource& source,
+                                           std::uint64_t key, std::span<std::byte> code) const {
+  if (fast_.encode_delta == nullptr) return Codec::encode_delta_range(n, first, source, key, code);
+  check_size(n, code.size());
+  check_range(n, {first, source.agreed.size()});
+  std::size_t nan = kNoNan;
+  for_each_run(n, {first, source.agreed.size()},
+               [&](const BlockLoops& loops, BlockRun run, std::size_t scales, std::size_t codes) {
+                 if (nan != kNoNan) return;
+                 const DeltaSource part = source.part({run.first - first, run.num_values});
+                 if (loops.encode_delta == nullptr) {
+                   nan = Codec::encode_delta_range(n, run.first, part, key, code);
+                   return;
+                 }
+                 run.key = key;
+                 run.rounding = rounding();
+                 const std::size_t numbers =
+                     loops.encode_delta(run, part, code.data() + scales, code.data() + codes);
+                 if (numbers < run.num_values) nan = run.first + numbers;
+               });
+  return nan;
+}
+
 }  // namespace thinwire::quant

@@ -21,6 +21,8 @@ class BlockCodec final : public BlockLayoutCodec {
                     std::span<float> values) const override;
   void decode_add_range(std::size_t n, std::size_t first, std::span<const std::byte> code,
                         std::span<float> sum) const override;
+  std::size_t encode_delta_range(std::size_t n, std::size_t first, const DeltaSource& source,
+                                 std::uint64_t key, std::span<std::byte> code) const override;
 
  private:
   std::size_t block_code_bytes(std::size_t num_values) const override;

@@ -25,9 +25,7 @@ constexpr std::size_t kMaxBlock = std::size_t{1} << 20;
 
 template <const Format& format>
 std::unique_ptr<Codec> make_block_codec(const CodecOptions& options) {
-  const BlockLoops fast =
-      is_vector_block(options.block) ? vector_loops(format, active_target()) : BlockLoops{};
-  return std::make_unique<BlockCodec>(format, fast, options);
+  return std::make_unique<BlockCodec>(format, vector_loops(format, active_target(), options.block), options);
 }
 
 struct Entry {

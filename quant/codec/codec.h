@@ -26,11 +26,34 @@ struct CodecOptions {
   bool rotate = false;                     // Hadamard rotation of each block before it is coded
 };
 
+// Values [first, first + count).
+struct Range {
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+
+// What an outer step sends: agreed - local (+ decay * residual), old agreed copy minus drifted local
+// parameters.
+struct DeltaSource {
+  std::span<const float> agreed = {};
+  std::span<const float> local = {};
+  std::span<float> residual = {};  // of the same length, or empty: no error feedback
+  float decay = 1;
+
+  DeltaSource part(const Range& range) const {
+    return {.agreed = agreed.subspan(range.first, range.count),
+            .local = local.subspan(range.first, range.count),
+            .residual = residual.empty() ? residual : residual.subspan(range.first, range.count),
+            .decay = decay};
+  }
+};
+
 // A payload may be coded in ranges: values [first, first + count) of n give the same bytes at the same places
 // as in one call over all. Both borders are multiples of the block, or n; std::invalid_argument otherwise.
 // Ranges that do not overlap may be coded by different threads at once.
 //
-// Thread safety: const methods may run concurrently. None allocates.
+// Thread safety: const methods may run concurrently. None allocates, but that encode_delta_range does for
+// blocks of more than 4096 values.
 class Codec {
  public:
   virtual ~Codec() = default;
@@ -63,6 +86,14 @@ class Codec {
   virtual void decode_add_range(std::size_t n, std::size_t first, std::span<const std::byte> code,
                                 std::span<float> sum) const = 0;
 
+  // code = encode(delta) and residual = delta - decode(code), one float32 subtraction, in one sweep over the
+  // range from `first` on. source: of the range, of one length. Returns the index in the payload of the first
+  // NaN among the deltas, or kNoNan. With one, code and residual are unusable.
+  static constexpr std::size_t kNoNan = ~std::size_t{0};
+  [[nodiscard]] virtual std::size_t encode_delta_range(std::size_t n, std::size_t first,
+                                                       const DeltaSource& source, std::uint64_t key,
+                                                       std::span<std::byte> code) const;
+
   // The range of all n = values.size() values.
   void encode(std::span<const float> values, std::uint64_t key, std::span<std::byte> code) const {
     encode_range(values.size(), 0, values, key, code);
@@ -76,10 +107,6 @@ class Codec {
 
   // Cuts the payload of values [first, first + count) out of `code`, the payload of n values, without
   // decoding. part: exactly encoded_bytes(count) bytes, all written.
-  struct Range {
-    std::size_t first = 0;
-    std::size_t count = 0;
-  };
   virtual void slice(std::span<const std::byte> code, std::size_t n, const Range& range,
                      std::span<std::byte> part) const = 0;
 

@@ -24,13 +24,19 @@ struct BlockRun {
 
 // values, codes: those of the run. scales: 4 bytes a block, unused by formats without scales; no alignment
 // is assumed. decode reads run.block and run.num_values only.
+//
+// encode_delta is optional, as Codec::encode_delta_range for whole blocks: source.residual is empty, or of
+// the run's length as the others are. Returns the number of values before the first NaN, or run.num_values.
 struct BlockLoops {
   using Encode = void (*)(const BlockRun& run, const float* values, std::byte* scales, std::byte* codes);
   using Decode = void (*)(const BlockRun& run, const std::byte* scales, const std::byte* codes,
                           float* values);
+  using EncodeDelta = std::size_t (*)(const BlockRun& run, const DeltaSource& source, std::byte* scales,
+                                      std::byte* codes);
   Encode encode = nullptr;
   Decode decode = nullptr;
   Decode decode_add = nullptr;
+  EncodeDelta encode_delta = nullptr;
 };
 
 struct Format {

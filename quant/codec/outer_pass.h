@@ -2,7 +2,7 @@
 // read from memory once and written once. The bits are those of the separate steps (quant/kernel/outer_ops.h,
 // ErrorFeedback), for any number of threads.
 //
-// Nothing here allocates, but that blocks of more than 1024 values do. threads: null for the calling thread
+// Nothing here allocates, but that blocks of more than 4096 values do. threads: null for the calling thread
 // alone. The arithmetic runs on the SIMD target of the calling thread.
 #pragma once
 
@@ -22,15 +22,7 @@ void encode(const Codec& codec, std::span<const float> values, std::uint64_t key
 void decode(const Codec& codec, std::span<const std::byte> code, std::span<float> values, Threads* threads);
 void decode_add(const Codec& codec, std::span<const std::byte> code, std::span<float> sum, Threads* threads);
 
-// What is sent: agreed - local (+ decay * residual), old agreed copy minus drifted local parameters.
-struct DeltaSource {
-  std::span<const float> agreed = {};
-  std::span<const float> local = {};
-  std::span<float> residual = {};  // of the same length, or empty: no error feedback
-  float decay = 1;
-};
-
-// code = encode(delta), and residual = delta - decode(code), one float32 subtraction.
+// Codec::encode_delta_range over a whole payload.
 // Returns the index of the first NaN among the values to be encoded, or agreed.size() if there is none. With
 // a NaN, refuse to send: code and residual are then unusable. Throws std::invalid_argument if the lengths
 // differ.

@@ -103,8 +103,8 @@ HWY_INLINE void store_codes(std::byte* out, Codes codes) {
 }
 
 // The codes of a block of usual scale, to nearest. False if they are in doubt; they are written either way.
-template <class Rule>
-HWY_INLINE bool encode_enclosed(const float* values, float scale, std::byte* codes) {
+template <class Rule, class Beside>
+HWY_INLINE bool encode_enclosed(const float* values, float scale, std::byte* codes, Beside& beside) {
   using Cells = typename Rule::Cells;
   // Each product below may round twice: 2^-22 keeps more than half a unit of the quotient's last place free.
   const float reciprocal = Cells::kUnits / scale;
@@ -114,10 +114,12 @@ HWY_INLINE bool encode_enclosed(const float* values, float scale, std::byte* cod
   const __m512 limit = _mm512_set1_ps(Cells::kCutAt * scale);
   __m512i doubt = _mm512_setzero_si512();
   store_codes<Rule::kBits>(codes, [&](std::size_t i) HWY_ATTR {
+    beside.at(i);
+    beside.at(i + kVectorGroup);
     __m512i cells[4];
     for (std::size_t k = 0; k < 4; ++k) {
       const float* from = values + i + 16 * k;
-      prefetch_line(from);
+      beside.ask_for(from);
       __m512 x = _mm512_loadu_ps(from);
       if constexpr (Cells::kCutAt > 0) x = _mm512_range_ps(x, limit, 0x2);  // the lesser magnitude, x's sign
       cells[k] = _mm512_castps_si512(_mm512_fmadd_round_ps(x, low, shift, Cells::kRounding));
@@ -149,7 +151,7 @@ HWY_INLINE void encode_drawn(const float* values, float scale, std::uint64_t key
       const __m512i draws[2] = {_mm512_and_si512(hash, _mm512_set1_epi32(0x7fff)),
                                 _mm512_srli_epi32(hash, 17)};
       for (std::size_t half = 0; half < 2; ++half) {
-        prefetch_line(from + 16 * half);
+        beside.ask_for(from + 16 * half);
         const __m512 y = _mm512_mul_ps(_mm512_loadu_ps(from + 16 * half), reciprocal);
         sums[k + half] = _mm512_add_epi32(_mm512_castps_si512(_mm512_add_ps(y, shift)), draws[half]);
       }

@@ -38,9 +38,6 @@ constexpr std::size_t kLanes = hn::MaxLanes(FloatTag());
 constexpr std::size_t kVectors = kVectorGroup / kLanes;  // per group
 static_assert(kLanes >= 4 && kLanes <= 16);
 
-// The block that nearly all runs have; its loops are compiled apart, with known bounds.
-constexpr std::size_t kUsualBlock = 256;
-
 // 32 bytes, in the order of the values.
 struct GroupBytes {
   Bytes low;

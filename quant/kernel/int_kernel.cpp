@@ -9,6 +9,7 @@
 #include "quant/codec/int_codec.h"
 #include "quant/codec/sign_codec.h"
 #include "quant/codec/ternary_codec.h"
+#include "quant/kernel/delta-inl.h"
 #include "quant/kernel/dispatch.h"
 #include "quant/kernel/loops-inl.h"
 #include "quant/kernel/ternary-inl.h"
@@ -206,8 +207,8 @@ BlockLoops int2_loops() {
 }
 
 BlockLoops int_loops(std::uint8_t wire_id) {
-  if (wire_id == kInt8Format.wire_id) return loops_of<IntRule<8> >();
-  if (wire_id == kInt4Format.wire_id) return loops_of<IntRule<4> >();
+  if (wire_id == kInt8Format.wire_id) return ranged_loops_of<IntRule<8> >();
+  if (wire_id == kInt4Format.wire_id) return ranged_loops_of<IntRule<4> >();
   if (wire_id == kInt2Format.wire_id) return int2_loops();
   if (wire_id == kSignFormat.wire_id) return loops_of<SignRule>();
   if (wire_id == kTernaryFormat.wire_id) return ternary_loops_of<TernaryRule>();

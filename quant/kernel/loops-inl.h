@@ -232,7 +232,7 @@ template <class Rule, Rounding kRounding, unsigned kBits, class Scale, class Bes
 HWY_INLINE void encode_scaled(std::size_t block, std::uint64_t key, std::uint64_t first, const float* values,
                               const Scale& scale, std::byte* codes, Beside& beside) {
   for (std::size_t i = 0; i < block; i += kVectorGroup) {
-    prefetch_with_codes<kFits<Rule, kRounding>>(values + i);
+    ask_with_codes<kFits<Rule, kRounding>>(values + i, beside);
     beside.at(i);
     pack<kBits>(encode_group<Rule, kRounding>(key, first + i, values + i, scale), codes + i / 8 * kBits);
   }
@@ -262,7 +262,7 @@ HWY_INLINE void encode_block_codes(std::size_t block, std::uint64_t key, std::ui
   }
 #if HWY_TARGET <= HWY_AVX3_DL
   if constexpr (kIsEnclosed<Rule, kRounding, kBlock>) {
-    if (!encode_enclosed<Rule>(values, scale, codes))
+    if (!encode_enclosed<Rule>(values, scale, codes, beside))
       encode_rare<Rule, kRounding, kBits, UsualDivisor>(block, key, first, values, scale, codes);
     return;
   }
@@ -274,24 +274,28 @@ HWY_INLINE void encode_block_codes(std::size_t block, std::uint64_t key, std::ui
   encode_scaled<Rule, kRounding, kBits>(block, key, first, values, UsualDivisor(scale), codes, beside);
 }
 
+template <class Rule, Rounding kRounding, std::size_t kBlock, class Beside>
+HWY_INLINE void encode_whole_block(std::size_t block, std::uint64_t key, std::uint64_t first,
+                                   const float* values, float scale, std::byte* codes, Beside& beside) {
+  if (scale > 0) {
+    encode_block_codes<Rule, kRounding, Rule::kBits, kBlock>(block, key, first, values, scale, codes, beside);
+  } else {
+    run_beside(block, beside);
+    std::memset(codes, Rule::kZeroByte, block / 8 * Rule::kBits);
+  }
+}
+
 template <class Rule, Rounding kRounding, std::size_t kBlock>
 HWY_INLINE void encode_rounded(const BlockRun& run, const float* values, std::byte* scales,
                                std::byte* codes) {
   const std::size_t block = block_of<kBlock>(run);
-  const std::size_t code_bytes = block / 8 * Rule::kBits;
   const std::uint64_t key = run.key, first = run.first;
   CodeWriter writer(codes, run.num_values / 8 * Rule::kBits);
   for_each_scaled_block<Rule, kRounding, kBlock>(
       run, values, scales, [&](float scale, std::size_t begin, auto& beside) HWY_ATTR {
-        std::byte* out = writer.chunk();
-        if (scale > 0) {
-          encode_block_codes<Rule, kRounding, Rule::kBits, kBlock>(block, key, first + begin, values + begin,
-                                                                   scale, out, beside);
-        } else {
-          run_beside(block, beside);
-          std::memset(out, Rule::kZeroByte, code_bytes);
-        }
-        writer.end_chunk(code_bytes);
+        encode_whole_block<Rule, kRounding, kBlock>(block, key, first + begin, values + begin, scale,
+                                                    writer.chunk(), beside);
+        writer.end_chunk(block / 8 * Rule::kBits);
       });
   writer.finish();
 }
@@ -331,12 +335,13 @@ HWY_INLINE void decode_run(const BlockRun& run, const std::byte* scales, const s
                            float* values) {
   const std::size_t block = block_of<kBlock>(run);
   const std::size_t num_values = run.num_values;
+  NothingBeside nothing;
   for (std::size_t begin = 0; begin < num_values; begin += block) {
     float scale;
     std::memcpy(&scale, scales, sizeof scale);
     scales += sizeof scale;
     for (std::size_t i = begin; i < begin + block; i += kVectorGroup) {
-      if constexpr (kAdd) prefetch_with_codes<false>(values + i);
+      if constexpr (kAdd) ask_with_codes<false>(values + i, nothing);
       Floats levels[kVectors];
       Rule::levels(codes, levels);
       emit<kAdd>(levels, hn::Set(kFloat, scale), values + i);

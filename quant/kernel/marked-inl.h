@@ -11,8 +11,8 @@
 //     explicit Marker(const UsualDivisor& scale);
 //     void mark(Floats x, std::size_t i, MarkedBlock& block) const;   // the 16 values from number i on
 //   };
-//   static constexpr char kLowMask;   // of a code: the bits of which any makes its mark `low`; bit 1 is
-//   `high` static void pack_marks(const MarkedBlock& block, std::byte* codes);
+//   static constexpr char kLowMask;   // the bits of a code of which any makes its mark low; bit 1: high
+//   static void pack_marks(const MarkedBlock& block, std::byte* codes);
 // };
 #if defined(THINWIRE_KERNEL_MARKED_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINWIRE_KERNEL_MARKED_INL_H_

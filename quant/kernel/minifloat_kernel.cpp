@@ -7,8 +7,8 @@
 #include <bit>
 
 #include "quant/codec/minifloat_codec.h"
+#include "quant/kernel/delta-inl.h"
 #include "quant/kernel/dispatch.h"
-#include "quant/kernel/loops-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
@@ -189,10 +189,10 @@ struct MinifloatRule : MinifloatCells<kExponentBits, kMantissaBits> {
 };
 
 BlockLoops minifloat_loops(std::uint8_t wire_id) {
-  if (wire_id == kE4m3Format.wire_id) return loops_of<MinifloatRule<4, 3, 7, 126> >();
-  if (wire_id == kE5m2Format.wire_id) return loops_of<MinifloatRule<5, 2, 15, 123> >();
-  if (wire_id == kE2m1Format.wire_id) return loops_of<MinifloatRule<2, 1, 1, 7> >();
-  if (wire_id == kE3m0Format.wire_id) return loops_of<MinifloatRule<3, 0, 1, 7> >();
+  if (wire_id == kE4m3Format.wire_id) return ranged_loops_of<MinifloatRule<4, 3, 7, 126> >();
+  if (wire_id == kE5m2Format.wire_id) return ranged_loops_of<MinifloatRule<5, 2, 15, 123> >();
+  if (wire_id == kE2m1Format.wire_id) return ranged_loops_of<MinifloatRule<2, 1, 1, 7> >();
+  if (wire_id == kE3m0Format.wire_id) return ranged_loops_of<MinifloatRule<3, 0, 1, 7> >();
   return {};
 }
 

@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "quant/codec/nf4_codec.h"
+#include "quant/kernel/delta-inl.h"
 #include "quant/kernel/dispatch.h"
-#include "quant/kernel/loops-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
@@ -173,7 +173,7 @@ struct Nf4Rule {
 };
 
 BlockLoops nf4_loops(std::uint8_t wire_id) {
-  return wire_id == kNf4Format.wire_id ? loops_of<Nf4Rule>() : BlockLoops{};
+  return wire_id == kNf4Format.wire_id ? ranged_loops_of<Nf4Rule>() : BlockLoops{};
 }
 
 #endif

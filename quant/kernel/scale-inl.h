@@ -53,17 +53,14 @@ struct SumVectors {
   }
 };
 
-// The largest magnitude of a block, a group of 32 values at a time, beside another loop: at(i) takes those
-// from number i on.
-class LargestBeside {
+// The largest of magnitudes.
+class Largest {
  public:
-  explicit HWY_INLINE LargestBeside(const float* values) : values_(values) {
+  HWY_INLINE Largest() {
     for (Floats& one : largest_) one = hn::Zero(kFloat);
   }
-  HWY_INLINE void at(std::size_t i) {
-    for (std::size_t k = 0; k < kVectors; ++k)
-      largest_[k] = larger_magnitude(largest_[k], hn::LoadU(kFloat, values_ + i + k * kLanes));
-  }
+  // k < kVectors: several may be found at once.
+  HWY_INLINE void add(std::size_t k, Floats x) { largest_[k] = larger_magnitude(largest_[k], x); }
   HWY_INLINE float result() const {
     Floats largest = largest_[0];
     for (std::size_t k = 1; k < kVectors; ++k) largest = hn::Max(largest, largest_[k]);
@@ -71,13 +68,31 @@ class LargestBeside {
   }
 
  private:
-  const float* values_;
   Floats largest_[kVectors];
+};
+
+// What runs beside the coding of a block, in the same loop: at(i) handles group i of another block, and
+// ask_for(values) is called for every line of values that is coded.
+
+// The largest magnitude of a block.
+class LargestBeside {
+ public:
+  explicit HWY_INLINE LargestBeside(const float* values) : values_(values) {}
+  HWY_INLINE void at(std::size_t i) {
+    for (std::size_t k = 0; k < kVectors; ++k) largest_.add(k, hn::LoadU(kFloat, values_ + i + k * kLanes));
+  }
+  static HWY_INLINE void ask_for(const float* values) { prefetch_line(values); }
+  HWY_INLINE float result() const { return largest_.result(); }
+
+ private:
+  const float* values_;
+  Largest largest_;
 };
 
 // For loops that have nothing else to do.
 struct NothingBeside {
   HWY_INLINE void at(std::size_t) {}
+  static HWY_INLINE void ask_for(const float* values) { prefetch_line(values); }
 };
 
 HWY_INLINE constexpr bool has_two_passes(const TwoLevels& levels) {

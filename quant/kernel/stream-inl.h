@@ -29,10 +29,10 @@ constexpr std::size_t kLineValues = kCacheLine / sizeof(float);
 
 // The lines at [i, i + kVectorGroup) that are asked for with the codes: all, or every other one if the sums
 // of a scale take the rest of the time and ask for the others.
-template <bool kWithSums>
-HWY_INLINE void prefetch_with_codes(const float* values) {
-  if constexpr (!kWithSums) prefetch_line(values);
-  prefetch_line(values + kLineValues);
+template <bool kWithSums, class Beside>
+HWY_INLINE void ask_with_codes(const float* values, Beside& beside) {
+  if constexpr (!kWithSums) beside.ask_for(values);
+  beside.ask_for(values + kLineValues);
 }
 
 // The others, by a first or a second pass over a block; the first does all if it is the only one.

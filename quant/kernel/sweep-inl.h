@@ -1,4 +1,4 @@
-// A loop over float32 values of any number.
+// A loop over float32 values of any number, and the memory of those that come next.
 #if defined(THINWIRE_KERNEL_SWEEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef THINWIRE_KERNEL_SWEEP_INL_H_
 #undef THINWIRE_KERNEL_SWEEP_INL_H_
@@ -23,6 +23,21 @@ HWY_INLINE void sweep(std::size_t n, Step step) {
   std::size_t i = 0;
   for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) step(d, i);
   for (; i < n; ++i) step(one, i);
+}
+
+// For sweeps over several arrays at once: ask the first cache for what the sweep will read, or read and
+// write, 40 lines later; further ahead, the arrays would push each other out. Past the end of a span these do
+// nothing.
+constexpr std::size_t kSoon = 640;  // values
+HWY_INLINE void ask_soon(const float* p) {
+  __builtin_prefetch(p + kSoon, 0, 3);
+}
+HWY_INLINE void ask_soon_to_change(float* p) {
+#if HWY_ARCH_X86
+  asm volatile("prefetchw %0" : : "m"(*(p + kSoon)));  // the builtin becomes a prefetch for reading
+#else
+  __builtin_prefetch(p + kSoon, 1, 3);
+#endif
 }
 
 }  // namespace thinwire::quant::HWY_NAMESPACE

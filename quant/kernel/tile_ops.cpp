@@ -11,28 +11,16 @@ HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Past the end of a span these do nothing.
-HWY_INLINE void ask_ahead(const float* p) {
-  __builtin_prefetch(p + kTileAhead, 0, 2);
-}
-HWY_INLINE void ask_ahead_to_change(float* p) {
-#if HWY_ARCH_X86
-  asm volatile("prefetchw %0" : : "m"(*(p + kTileAhead)));  // the builtin becomes a prefetch for reading
-#else
-  __builtin_prefetch(p + kTileAhead, 1, 2);
-#endif
-}
-
 template <bool kFeedback>
 bool take_delta_of(const float* agreed, const float* local, const float* residual, float decay, float* value,
                    std::size_t n) {
   std::size_t num_nan = 0;
   sweep(n, [&](auto d, std::size_t i) HWY_ATTR {
-    ask_ahead(agreed + i);
-    ask_ahead(local + i);
+    ask_soon(agreed + i);
+    ask_soon(local + i);
     auto v = hn::Sub(hn::LoadU(d, agreed + i), hn::LoadU(d, local + i));
     if constexpr (kFeedback) {
-      ask_ahead_to_change(const_cast<float*>(residual) + i);
+      ask_soon_to_change(const_cast<float*>(residual) + i);
       v = hn::Add(v, hn::Mul(hn::Set(d, decay), hn::LoadU(d, residual + i)));
     }
     hn::StoreU(v, d, value + i);
@@ -59,9 +47,9 @@ void update_of(const UpdateRule& rule, float* mean, float* momentum, float* agre
   const float mu = rule.nesterov.momentum, lr = rule.nesterov.lr, alpha = rule.alpha;
   const float contributors = rule.contributors;
   sweep(n, [=](auto d, std::size_t i) HWY_ATTR {
-    ask_ahead_to_change(momentum + i);
-    ask_ahead_to_change(agreed + i);
-    ask_ahead_to_change(local + i);
+    ask_soon_to_change(momentum + i);
+    ask_soon_to_change(agreed + i);
+    ask_soon_to_change(local + i);
     const auto g = hn::Div(hn::LoadU(d, mean + i), hn::Set(d, contributors));
     const auto v = hn::Add(hn::Mul(hn::Set(d, mu), hn::LoadU(d, momentum + i)), g);
     const auto step = hn::Mul(hn::Set(d, lr), hn::Add(g, hn::Mul(hn::Set(d, mu), v)));

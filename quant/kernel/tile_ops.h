@@ -9,9 +9,6 @@
 
 namespace thinwire::quant {
 
-// Values that the sweeps ask memory for beyond those they work on.
-inline constexpr std::size_t kTileAhead = 1024;
-
 struct UpdateRule {
   NesterovRule nesterov;
   float contributors = 1;

@@ -10,12 +10,15 @@ namespace thinwire::quant {
 // Blocks that the vector loops take; others are left to the reference.
 inline constexpr std::size_t kVectorGroup = 32;
 inline constexpr std::size_t kMaxVectorBlock = 4096;
+// The block that nearly all runs have; its loops are compiled apart, with known bounds.
+inline constexpr std::size_t kUsualBlock = 256;
 constexpr bool is_vector_block(std::size_t block) {
   return block % kVectorGroup == 0 && block <= kMaxVectorBlock;
 }
 
-// Null members where only the reference exists: for kScalar, and for fp32, whose copy needs no kernel.
-BlockLoops vector_loops(const Format& format, Target target);
+// Null members where only the reference exists: for kScalar, for fp32, whose copy needs no kernel, and for
+// other blocks than the vector loops take. encode_delta: of kUsualBlock only.
+BlockLoops vector_loops(const Format& format, Target target, std::size_t block);
 
 // By family, each in its own source. wire_id: one of the family's, or the members are null.
 BlockLoops int_vector_loops(std::uint8_t wire_id, Target target);

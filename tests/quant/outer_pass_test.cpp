@@ -104,33 +104,53 @@ TEST_P(OuterPass, AppliesTheMeanAsTheSeparateSteps) {
   }
 }
 
-TEST(OuterPassTargets, GiveTheSameBits) {
-  const auto codec = make_codec({.name = "int4"});
-  const std::size_t n = 4000;
-  std::vector<std::vector<float>> results;
-  for (const Target target : compiled_targets()) {
-    if (!is_supported(target)) continue;
-    const ForcedTarget guard(target);
-    std::vector<float> residual = normal_values(n, 1, 1e-3f), agreed = normal_values(n, 2),
-                       local = normal_values(n, 3), momentum = normal_values(n, 4);
-    std::vector<std::byte> code(codec->encoded_bytes(n));
-    ASSERT_EQ(encode_delta(*codec, {agreed, local, residual, 0.9f}, 1, code), n);
-    const CodedValues payload = {code, n, 0};
-    apply_update(
-        *codec,
-        {.payloads = {&payload, 1}, .alpha = 0.4f, .agreed = agreed, .momentum = momentum, .local = local});
-    for (const auto& more : {agreed, momentum, local})
-      residual.insert(residual.end(), more.begin(), more.end());
-    results.push_back(residual);
+// Blocks whose scales are usual, too small or too large for the fast divisors, or 0.
+TEST_P(OuterPass, EncodesDeltasOfAnySize) {
+  constexpr float kSizes[] = {1e-3f, 0, 1e-25f, 1e-41f, 1e25f, 1};
+  const std::size_t n = 6 * block;
+  std::vector<float> agreed = normal_values(n, 1), delta(n);
+  for (std::size_t i = 0; i < n; ++i) agreed[i] *= kSizes[i / block];
+  const std::vector<float> local(n);
+  ErrorFeedback separate(*codec, n), fused(*codec, n);
+  std::vector<std::byte> expected(codec->encoded_bytes(n)), code(expected.size());
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    outer_delta(agreed, local, delta);
+    separate.encode(delta, round, expected);
+    ASSERT_EQ(fused.encode_delta(agreed, local, round, code), n);
+    ASSERT_EQ(code, expected) << "round " << round;
+    ASSERT_EQ(bits_of(fused.residual()), bits_of(separate.residual())) << "round " << round;
   }
-  for (const auto& result : results) EXPECT_EQ(bits_of(result), bits_of(results[0]));
+}
+
+TEST(OuterPassTargets, GiveTheSameBits) {
+  const std::size_t n = 4000;
+  for (const CodecOptions& options : testing::codec_cases({256})) {
+    std::vector<std::vector<float>> results;
+    for (const Target target : compiled_targets()) {
+      if (!is_supported(target)) continue;
+      const ForcedTarget guard(target);
+      const auto codec = make_codec(options);
+      std::vector<float> residual = normal_values(n, 1, 1e-3f), agreed = normal_values(n, 2),
+                         local = normal_values(n, 3), momentum = normal_values(n, 4);
+      std::vector<std::byte> code(codec->encoded_bytes(n));
+      ASSERT_EQ(encode_delta(*codec, {agreed, local, residual, 0.9f}, 1, code), n);
+      const CodedValues payload = {code, n, 0};
+      apply_update(
+          *codec,
+          {.payloads = {&payload, 1}, .alpha = 0.4f, .agreed = agreed, .momentum = momentum, .local = local});
+      for (const auto& more : {agreed, momentum, local})
+        residual.insert(residual.end(), more.begin(), more.end());
+      results.push_back(residual);
+    }
+    for (const auto& result : results) EXPECT_EQ(bits_of(result), bits_of(results[0])) << options.name;
+  }
 }
 
 TEST(OuterPassNan, IsFoundWhereItIsFirst) {
   const auto codec = make_codec({.name = "int8"});
   const std::size_t n = 5000;
   std::vector<std::byte> code(codec->encoded_bytes(n));
-  for (const std::size_t at : {0, 1023, 1024, 4999}) {
+  for (const std::size_t at : {0, 255, 256, 1023, 1024, 4863, 4864, 4999}) {
     std::vector<float> agreed(n, 1.0f), local(n, 0.5f);
     local[at] = std::nanf("");
     local[n - 1] = std::nanf("");
