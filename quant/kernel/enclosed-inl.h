@@ -119,7 +119,6 @@ HWY_INLINE bool encode_enclosed(const float* values, float scale, std::byte* cod
     __m512i cells[4];
     for (std::size_t k = 0; k < 4; ++k) {
       const float* from = values + i + 16 * k;
-      beside.ask_for(from);
       __m512 x = _mm512_loadu_ps(from);
       if constexpr (Cells::kCutAt > 0) x = _mm512_range_ps(x, limit, 0x2);  // the lesser magnitude, x's sign
       cells[k] = _mm512_castps_si512(_mm512_fmadd_round_ps(x, low, shift, Cells::kRounding));

@@ -171,7 +171,10 @@ HWY_INLINE void for_each_ranged_block(const BlockRun& run, const float* values, 
   const auto scale_at = [&](std::size_t begin) HWY_ATTR {
     if (begin >= num_values) return 0.0f;
     LargestBeside largest(values + begin);
-    run_beside(block, largest);
+    for (std::size_t i = 0; i < block; i += kVectorGroup) {
+      ask_with_codes<false>(values + begin + i, largest);
+      largest.at(i);
+    }
     return Rule::scale_of(largest.result());
   };
   float scale = scale_at(0);

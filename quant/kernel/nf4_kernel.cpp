@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "quant/kernel/nf4_kernel.cpp"
 #include "hwy/foreach_target.h"
 // Highway asks for the headers below after foreach_target.h.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <limits>
@@ -26,6 +27,10 @@ constexpr float next_lower(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   return std::bit_cast<float>(x > 0 ? bits - 1 : bits + 1);
 }
+constexpr float next_higher(float x) {
+  return -next_lower(-x);
+}
+
 // The code is the number of borders strictly below y. To nearest: midway between the levels, and one
 // float32 lower where the tie goes up, to an even code. Stochastic: one float32 below the levels 1..14.
 constexpr auto kNearestBorders = [] {
@@ -84,6 +89,73 @@ constexpr BinTables bin_tables(const std::array<float, 15>& borders) {
   return tables;
 }
 
+#if HWY_TARGET <= HWY_AVX3
+
+constexpr BinTables kNearestBins = bin_tables(kNearestBorders);
+static_assert(kNearestBins.is_safe);
+
+struct MiddleTables {
+  double middle[16] = {};       // between a border and the float32 above it; after the last, infinity
+  std::int64_t below[16] = {};  // 1 where the middle itself is above the border
+  std::int32_t which[32] = {};  // the border in a bin, 15 for none
+};
+constexpr MiddleTables kMiddles = [] {
+  MiddleTables tables;
+  for (std::size_t i = 0; i < 15; ++i) {
+    const float border = kNearestBorders[i], above = next_higher(border);
+    tables.middle[i] = (static_cast<double>(border) + static_cast<double>(above)) / 2;
+    tables.below[i] = std::bit_cast<std::uint32_t>(border) % 2;
+  }
+  tables.middle[15] = std::numeric_limits<double>::infinity();
+  for (std::size_t bin = 0; bin < 32; ++bin) {
+    const auto found = std::find(kNearestBorders.begin(), kNearestBorders.end(), kNearestBins.border[bin]);
+    tables.which[bin] = static_cast<std::int32_t>(found - kNearestBorders.begin());
+  }
+  return tables;
+}();
+
+// The borders carried to the values of a block, so that nothing divides: RN(x / s) is above a border b just
+// where x / s is above the middle between b and the float32 above it, or lies on the middle and that float32
+// is the even one. The middle times s has 49 bits and is exact in double; its float32 below is the last x
+// that is not above b.
+class ScaledBorders {
+ public:
+  template <class Divisor>
+  explicit HWY_INLINE ScaledBorders(const Divisor& scale) {
+    const __m512d s = _mm512_set1_pd(hn::GetLane(scale.scale()));
+    const __m512 last = _mm512_insertf32x8(_mm512_castps256_ps512(last_below(s, 0)), last_below(s, 8), 1);
+    low_ = _mm512_permutexvar_ps(_mm512_loadu_si512(kMiddles.which), last);
+    high_ = _mm512_permutexvar_ps(_mm512_loadu_si512(kMiddles.which + kLanes), last);
+    bins_per_value_ = _mm512_set1_ps(kBinsPerUnit / hn::GetLane(scale.scale()));
+  }
+
+  // How many of the borders lie strictly below x / s.
+  HWY_INLINE __m512i count_below(__m512 x) const {
+    const __m512 position = _mm512_fmadd_ps(x, bins_per_value_, _mm512_set1_ps(kBinOfZero));
+    const __m512i bin =  // the lookups read its low five bits
+        _mm512_castps_si512(_mm512_add_ps(position, _mm512_set1_ps(kIntShift)));
+    const __m512i count = _mm512_permutex2var_epi32(_mm512_loadu_si512(kNearestBins.count), bin,
+                                                    _mm512_loadu_si512(kNearestBins.count + kLanes));
+    const __mmask16 above = _mm512_cmp_ps_mask(x, _mm512_permutex2var_ps(low_, bin, high_), _CMP_GT_OQ);
+    return _mm512_mask_add_epi32(count, above, count, _mm512_set1_epi32(1));
+  }
+
+ private:
+  static HWY_INLINE __m256 last_below(__m512d scale, std::size_t from) {
+    const __m512d middle = _mm512_mul_pd(scale, _mm512_loadu_pd(kMiddles.middle + from));
+    // Where the middle does not count, the double below it.
+    const __m512i sign = _mm512_srai_epi64(_mm512_castpd_si512(middle), 63);
+    const __m512i below = _mm512_loadu_si512(kMiddles.below + from);
+    const __m512i step = _mm512_sub_epi64(_mm512_xor_si512(below, sign), sign);
+    const __m512d limit = _mm512_castsi512_pd(_mm512_sub_epi64(_mm512_castpd_si512(middle), step));
+    return _mm512_cvt_roundpd_ps(limit, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
+
+  __m512 low_, high_, bins_per_value_;
+};
+
+#endif
+
 struct Nf4Rule {
   static constexpr unsigned kBits = 4;
   static constexpr std::uint8_t kZeroByte = 0x77;
@@ -91,6 +163,9 @@ struct Nf4Rule {
   static HWY_INLINE float scale_of(float largest) { return exact_range_scale_of(largest, 1); }
   template <class Divisor>
   static HWY_INLINE Ints nearest(Floats x, const Divisor& scale) {
+#if HWY_TARGET <= HWY_AVX3
+    if constexpr (Divisor::kHasReciprocal) return Ints{ScaledBorders(scale).count_below(x.raw)};
+#endif
     return count_below<kNearestBorders>(scale.quotient(x, 1));
   }
   template <class Divisor>

@@ -16,13 +16,12 @@ namespace thinwire::quant::HWY_NAMESPACE {
 
 constexpr std::size_t kCacheLine = 64;
 
-// Asks for the cache line that lies 16 KiB after this one, past the blocks whose scales are computed ahead.
+// Asks for the cache line that lies 8 KiB after this one, past the blocks whose scales are computed ahead.
 // Called throughout, so that memory is never idle; the processor's own prefetch stops at the borders of
-// pages. Into the second cache: the first has few lines that it can wait for, and the codes that go to memory
-// need some. Past the end of the values it does nothing.
+// pages. Past the end of the values it does nothing.
 HWY_INLINE void prefetch_line(const float* values) {
-  constexpr std::size_t kAhead = 4096;
-  __builtin_prefetch(values + kAhead, 0, 2);
+  constexpr std::size_t kAhead = 2048;
+  __builtin_prefetch(values + kAhead, 0, 3);
 }
 
 constexpr std::size_t kLineValues = kCacheLine / sizeof(float);
