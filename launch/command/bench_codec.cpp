@@ -12,6 +12,7 @@
 #include <optional>
 #include <random>
 
+#include "launch/bench/large_pages.h"
 #include "launch/bench/memory_limits.h"
 #include "launch/bench/peer_process.h"
 #include "launch/bench/repetitions.h"
@@ -32,8 +33,8 @@ constexpr std::size_t kLineValues = 16;
 constexpr const char* kMemory = "memory";  // the codec of a limit
 
 struct Buffers {
-  std::vector<float> values, sum, agreed, momentum, residual;
-  std::vector<std::byte> payloads[kPayloads];
+  LargePageVector<float> values, sum, agreed, momentum, residual;
+  LargePageVector<std::byte> payloads[kPayloads];
 };
 
 // A contender: what it is, and what it cannot be faster than.
