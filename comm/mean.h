@@ -86,6 +86,14 @@ class CodedMean : public Operation {
   // mean = (sum over workers in rank order of decode(payload_r)) / M, in float32. Only after the ticket is
   // done; any thread. mean.size() must be num_values.
   virtual void decode_mean(std::span<float> mean) const = 0;
+  // The same undecoded, for a caller who does more with a value while it is at hand: the mean of a range is
+  // the sum of its payloads, in their order, over their number. Parts make up all values. Only of a mean that
+  // was made from a payload.
+  struct Part {
+    quant::Range range;
+    std::span<const quant::CodedValues> payloads;
+  };
+  virtual void for_each_part(const std::function<void(const Part& part)>& take) const = 0;
   // state_digest of every worker, by rank, from the headers. Only after the ticket is done.
   virtual std::vector<std::uint64_t> state_digests() const = 0;
   // Bytes handed over for sending, by exchange (gather; chunks, means); equal to mean_wire_bytes in sum. Only

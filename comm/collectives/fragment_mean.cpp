@@ -26,8 +26,12 @@ void FragmentMean::decode_mean(std::span<float> mean) const {
     throw std::invalid_argument(fmt::format("[mean] fragment {} has {} values, the span for its mean has {}",
                                             spec_.fragment, num_values_, mean.size()));
   }
-  if (!decodes_on_arrival()) return decode_kept(mean);
-  if (mean.data() != parts_.mean.data()) std::ranges::copy(parts_.mean, mean.begin());
+  if (decodes_on_arrival()) {
+    if (mean.data() != parts_.mean.data()) std::ranges::copy(parts_.mean, mean.begin());
+    return;
+  }
+  for_each_part(
+      [&](const Part& part) { mean_of(part.payloads, mean.subspan(part.range.first, part.range.count)); });
 }
 
 Buffer FragmentMean::new_frame(std::size_t num_values) {
@@ -81,14 +85,17 @@ std::span<const std::byte> FragmentMean::open(const Communicator& communicator, 
 }
 
 // In pieces that stay in the first-level cache between the passes.
-void FragmentMean::mean_of(const Codes& codes, std::span<float> mean) const {
+void FragmentMean::mean_of(Payloads payloads, std::span<float> mean) const {
   const std::size_t n = mean.size();
   const std::size_t piece = std::lcm(codec_->block(), std::size_t{4096});
   for (std::size_t first = 0; first < n; first += piece) {
     const auto part = mean.subspan(first, std::min(piece, n - first));
-    codec_->decode_range(n, first, codes[0], part);
-    for (std::size_t r = 1; r < codes.size(); ++r) codec_->decode_add_range(n, first, codes[r], part);
-    quant::divide_in_place(part, static_cast<float>(codes.size()));
+    for (std::size_t i = 0; i < payloads.size(); ++i) {
+      const quant::CodedValues& payload = payloads[i];
+      i == 0 ? codec_->decode_range(payload.num_values, payload.first + first, payload.code, part)
+             : codec_->decode_add_range(payload.num_values, payload.first + first, payload.code, part);
+    }
+    if (payloads.size() > 1) quant::divide_in_place(part, static_cast<float>(payloads.size()));
   }
 }
 

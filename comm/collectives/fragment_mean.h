@@ -37,12 +37,9 @@ class FragmentMean : public CodedMean {
  protected:
   using Range = quant::Range;
 
-  // What a segment's frames hold, by rank.
-  using Codes = std::vector<std::span<const std::byte>>;
+  using Payloads = std::span<const quant::CodedValues>;
 
   bool decodes_on_arrival() const { return parts_.encode != nullptr; }
-  virtual void decode_kept(std::span<float> mean) const = 0;
-
   // A frame of the own values of a range, but for its header.
   Buffer own_frame(const Range& range);
   // An exchange of frames; counts what it sends. outgoing[rank] is empty.
@@ -56,8 +53,8 @@ class FragmentMean : public CodedMean {
   // The payload in a peer's frame, checked.
   std::span<const std::byte> open(const Communicator& communicator, const Buffer& frame,
                                   const quant::WireInfo& expected);
-  // sum of what the codes hold, by rank, over their number.
-  void mean_of(const Codes& codes, std::span<float> mean) const;
+  // The sum of what the payloads hold, over their number.
+  void mean_of(Payloads payloads, std::span<float> mean) const;
   // Memory for frames to come.
   void recycle(Buffer frame) { spare_frames_.push_back(std::move(frame)); }
   Buffer new_frame(std::size_t num_values);

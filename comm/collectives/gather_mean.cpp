@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "comm/collectives/fragment_mean.h"
-#include "quant/kernel/outer_ops.h"
 
 namespace thinwire::comm {
 
@@ -26,22 +25,16 @@ class GatherMean final : public FragmentMean {
 
   std::optional<Clock::time_point> next_event() const override { return lane_.next_event(); }
 
- protected:
-  void decode_kept(std::span<float> mean) const override {
+  void for_each_part(const std::function<void(const Part&)>& take) const override {
+    std::vector<quant::CodedValues> payloads;
     for (std::size_t s = 0; s < kept_.size(); ++s) {
       const Range range = segments_[s];
-      const auto part = mean.subspan(range.first, range.count);
-      for (std::size_t r = 0; r < kept_[s].size(); ++r) {
-        const Buffer& frame = kept_[s][r];  // empty: the own values, which the payload holds
-        if (r == 0) {
-          frame.empty() ? codec_->decode_range(num_values_, range.first, payload(), part)
-                        : codec_->decode(payload_of(frame), part);
-        } else {
-          frame.empty() ? codec_->decode_add_range(num_values_, range.first, payload(), part)
-                        : codec_->decode_add(payload_of(frame), part);
-        }
+      payloads.clear();
+      for (const Buffer& frame : kept_[s]) {  // empty: the own values, which the payload holds
+        payloads.push_back(frame.empty() ? quant::CodedValues{payload(), num_values_, range.first}
+                                         : quant::CodedValues{payload_of(frame), range.count});
       }
-      quant::divide_in_place(part, static_cast<float>(kept_[s].size()));
+      take({range, payloads});
     }
   }
 
@@ -64,14 +57,15 @@ class GatherMean final : public FragmentMean {
   void receive(Communicator& communicator) {
     const std::size_t segment = lane_.oldest();
     Lane::Ended ended = lane_.take_oldest();
-    Codes codes(communicator.size());
+    const Range range = segments_[segment];
+    std::vector<quant::CodedValues> payloads(communicator.size(), {.num_values = range.count});
     for (int r = 0; r < communicator.size(); ++r) {
-      codes[r] = r == communicator.rank() ? payload_of(ended.sent[0])
-                                          : open(communicator, ended.received[r], info_of(segment, r));
+      payloads[r].code = r == communicator.rank()
+                             ? payload_of(ended.sent[0])
+                             : open(communicator, ended.received[r], info_of(segment, r));
     }
     if (decodes_on_arrival()) {
-      const Range range = segments_[segment];
-      mean_of(codes, parts_.mean.subspan(range.first, range.count));
+      mean_of(payloads, parts_.mean.subspan(range.first, range.count));
       for (Buffer& frame : ended.received) communicator.reuse(std::move(frame));
     } else {
       kept_.push_back(std::move(ended.received));

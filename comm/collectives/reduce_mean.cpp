@@ -47,11 +47,9 @@ class ReduceMean final : public FragmentMean {
     return values ? values : means_.next_event();
   }
 
- protected:
-  void decode_kept(std::span<float> mean) const override {
-    for (std::size_t segment = 0; segment < kept_.size(); ++segment) {
-      decode_means(segment, kept_[segment], mean);
-    }
+  void for_each_part(const std::function<void(const Part&)>& take) const override {
+    for (std::size_t segment = 0; segment < kept_.size(); ++segment)
+      take_parts(segment, kept_[segment], take);
   }
 
  private:
@@ -106,14 +104,15 @@ class ReduceMean final : public FragmentMean {
     Lane::Ended ended = values_.take_oldest();
     if (own.has(segment)) {
       const Range part = own.part(segment);
-      Codes codes;
+      std::vector<quant::CodedValues> payloads;
       for (int r = 0; r < communicator.size(); ++r) {
         const auto info = frame_info(spec_, *codec_, part.count, {.leg = 0, .segment = segment, .worker = r});
-        codes.push_back(r == rank_ ? payload_of(std::as_const(ended.sent[r]))
-                                   : open(communicator, ended.received[r], info));
+        payloads.push_back({r == rank_ ? payload_of(std::as_const(ended.sent[r]))
+                                       : open(communicator, ended.received[r], info),
+                            part.count});
       }
       sum_.resize(part.count);
-      mean_of(codes, sum_);
+      mean_of(payloads, sum_);
       Buffer frame = new_frame(part.count);
       encoder_->encode(part, sum_, payload_of(frame));
       seal_frame(mean_info(segment, rank_), frame);
@@ -152,18 +151,23 @@ class ReduceMean final : public FragmentMean {
     // As everybody else decodes it.
     ended.received[rank_] = std::move(ended.sent[0]);
     if (decodes_on_arrival()) {
-      decode_means(segment, ended.received, parts_.mean);
+      take_parts(segment, ended.received, [&](const Part& part) {
+        mean_of(part.payloads, parts_.mean.subspan(part.range.first, part.range.count));
+      });
       for (Buffer& frame : ended.received) communicator.reuse(std::move(frame));
     } else {
       kept_.push_back(std::move(ended.received));
     }
   }
 
-  void decode_means(std::size_t segment, const std::vector<Buffer>& frames, std::span<float> mean) const {
+  // The means of a segment of every chunk; each travelled as one payload.
+  template <class Take>
+  void take_parts(std::size_t segment, const std::vector<Buffer>& frames, const Take& take) const {
     for (std::size_t r = 0; r < chunks_.size(); ++r) {
       if (!chunks_[r].has(segment)) continue;
       const Range range = chunks_[r].range(segment);
-      codec_->decode(payload_of(frames[r]), mean.subspan(range.first, range.count));
+      const quant::CodedValues payload = {payload_of(frames[r]), range.count};
+      take(Part{range, {&payload, 1}});
     }
   }
 

@@ -48,6 +48,13 @@ struct DeltaSource {
   }
 };
 
+// Values from `first` on, of the payload `code` of num_values. first: a multiple of the block.
+struct CodedValues {
+  std::span<const std::byte> code = {};
+  std::size_t num_values = 0;
+  std::size_t first = 0;
+};
+
 // A payload may be coded in ranges: values [first, first + count) of n give the same bytes at the same places
 // as in one call over all. Both borders are multiples of the block, or n; std::invalid_argument otherwise.
 // Ranges that do not overlap may be coded by different threads at once.

@@ -26,15 +26,10 @@ void for_ranges(Threads* threads, std::size_t n, std::size_t unit, Call call) {
   }
 }
 
-void add(const TileSums& more, TileSums& sums) {
-  sums.own_square += more.own_square;
-  sums.mean_square += more.mean_square;
-  sums.product += more.product;
-}
-
 TileSums apply_range(const Codec& codec, const TileOps& ops, const OuterUpdate& update, const Range& range) {
-  const UpdateRule rule = {
-      .nesterov = update.rule, .contributors = update.contributors, .alpha = update.alpha};
+  const UpdateRule rule = {.nesterov = update.rule,
+                           .contributors = update.contributors,
+                           .alpha = update.local.empty() ? 0 : update.alpha};
   const std::size_t tile = tile_of(codec);
   TileBuffer mean(tile), own(tile);
   TileSums sums;
@@ -46,8 +41,9 @@ TileSums apply_range(const Codec& codec, const TileOps& ops, const OuterUpdate& 
     decode_part(update.payloads[0], values);
     for (const CodedValues& coded : update.payloads.subspan(1))
       codec.decode_add_range(coded.num_values, coded.first + first, coded.code, values);
-    ops.update(rule, values.data(), update.momentum.data() + first, update.agreed.data() + first,
-               update.local.data() + first, count);
+    float* agreed = update.agreed.data() + first;
+    float* local = update.local.empty() ? agreed : update.local.data() + first;
+    ops.update(rule, values.data(), update.momentum.data() + first, agreed, local, count);
     if (update.own == nullptr) return;
     decode_part(*update.own, {own.data(), count});
     ops.add_measures(own.data(), values.data(), count, sums);
@@ -94,7 +90,7 @@ std::size_t encode_delta(const Codec& codec, const DeltaSource& source, std::uin
 TileSums apply_update(const Codec& codec, const OuterUpdate& update, Threads* threads) {
   const std::size_t n = update.agreed.size();
   check_lengths("apply_update", n, update.momentum.size());
-  check_lengths("apply_update", n, update.local.size());
+  if (!update.local.empty()) check_lengths("apply_update", n, update.local.size());
   if (update.payloads.empty()) throw std::invalid_argument("apply_update: expected a payload, got none");
   const TileOps ops = tile_ops(active_target());
   std::mutex mutex;
@@ -102,7 +98,19 @@ TileSums apply_update(const Codec& codec, const OuterUpdate& update, Threads* th
   for_ranges(threads, n, codec.block(), [&](std::size_t first, std::size_t count) {
     const TileSums part = apply_range(codec, ops, update, {first, count});
     const std::lock_guard lock(mutex);
-    add(part, sums);
+    sums += part;
+  });
+  return sums;
+}
+
+TileSums measure(const Codec& codec, const CodedValues& own, std::span<const float> mean) {
+  const TileOps ops = tile_ops(active_target());
+  const std::size_t tile = tile_of(codec);
+  TileBuffer values(tile);
+  TileSums sums;
+  for_tiles(tile, {0, mean.size()}, [&](std::size_t first, std::size_t count) {
+    codec.decode_range(own.num_values, own.first + first, own.code, {values.data(), count});
+    ops.add_measures(values.data(), mean.data() + first, count, sums);
   });
   return sums;
 }

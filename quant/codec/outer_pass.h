@@ -29,14 +29,6 @@ void decode_add(const Codec& codec, std::span<const std::byte> code, std::span<f
 [[nodiscard]] std::size_t encode_delta(const Codec& codec, const DeltaSource& source, std::uint64_t key,
                                        std::span<std::byte> code, Threads* threads = nullptr);
 
-// Values [first, first + count of the update) of the payload `code` of num_values. first: a multiple of the
-// block.
-struct CodedValues {
-  std::span<const std::byte> code = {};
-  std::size_t num_values = 0;
-  std::size_t first = 0;
-};
-
 // What is applied: the mean of the payloads, as nesterov_step on (agreed, momentum), then merge_into_local.
 struct OuterUpdate {
   std::span<const CodedValues> payloads = {};  // at least one; summed in this order, then divided
@@ -45,7 +37,7 @@ struct OuterUpdate {
   float alpha = 0;  // of merge_into_local
   std::span<float> agreed = {};
   std::span<float> momentum = {};
-  std::span<float> local = {};
+  std::span<float> local = {};       // or empty: nothing is merged
   const CodedValues* own = nullptr;  // if set, measured against the mean
 };
 
@@ -53,5 +45,8 @@ struct OuterUpdate {
 // threads; the spans' do not.
 // Throws std::invalid_argument if the lengths differ or there is no payload.
 TileSums apply_update(const Codec& codec, const OuterUpdate& update, Threads* threads = nullptr);
+
+// The measures alone, of what was sent against the mean that came of it.
+TileSums measure(const Codec& codec, const CodedValues& own, std::span<const float> mean);
 
 }  // namespace thinwire::quant

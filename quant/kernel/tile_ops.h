@@ -20,6 +20,13 @@ struct TileSums {
   double own_square = 0;
   double mean_square = 0;
   double product = 0;
+
+  TileSums& operator+=(const TileSums& more) {
+    own_square += more.own_square;
+    mean_square += more.mean_square;
+    product += more.product;
+    return *this;
+  }
 };
 
 struct TileOps {

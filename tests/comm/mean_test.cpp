@@ -70,6 +70,22 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
 }
 
+// The mean as a caller puts it together from its parts.
+std::vector<float> mean_by_parts(const CodedMean& coded, const Codec& codec, std::size_t num_values) {
+  std::vector<float> mean(num_values, -1.0f);
+  coded.for_each_part([&](const CodedMean::Part& part) {
+    const auto values = std::span(mean).subspan(part.range.first, part.range.count);
+    bool is_first = true;
+    for (const quant::CodedValues& payload : part.payloads) {
+      is_first ? codec.decode_range(payload.num_values, payload.first, payload.code, values)
+               : codec.decode_add_range(payload.num_values, payload.first, payload.code, values);
+      is_first = false;
+    }
+    quant::divide_in_place(values, static_cast<float>(part.payloads.size()));
+  });
+  return mean;
+}
+
 // From a payload coded before, or from values that the mean replaces.
 enum class Form { kPayload, kValues };
 
@@ -90,6 +106,9 @@ void check_mean(const std::shared_ptr<const Codec>& codec, Leg leg, int workers,
     operation->decode_mean(mean);
     EXPECT_TRUE(same_bits(mean, expected)) << codec->name() << " leg " << int(leg) << " rank " << rank
                                            << " of " << workers << " n " << num_values;
+    if (form == Form::kPayload) {
+      EXPECT_TRUE(same_bits(mean_by_parts(*operation, *codec, num_values), expected));
+    }
     EXPECT_TRUE(std::ranges::equal(operation->payload(), payload));
     for (int r = 0; r < workers; ++r) EXPECT_EQ(operation->state_digests()[r], 77u + r);
     const auto sent = operation->sent_bytes();

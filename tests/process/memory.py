@@ -22,15 +22,14 @@ BYTES_A_VALUE = {"fp32": 4, "int8": 1 + 4 / 256, "e3m0": 0.5 + 4 / 256}
 
 
 def formula(method, codec, feedback, workers):
-    """Bytes a parameter: theta, gradient, Adam's two moments; G and V; the residual; the own payload decoded, for the
-    metrics; and of what is in flight the mean and all workers' payloads (gathered; reduced it is two, and fewer)."""
+    """Bytes a parameter: theta, gradient, Adam's two moments; G and V, or ddp's mean gradient; the residual; and of
+    what is in flight all workers' payloads (gathered; reduced it is two, and fewer)."""
     inner = 4 * 4
-    agreed = 0 if method == "ddp" else 2 * 4
+    agreed = 4 if method == "ddp" else 2 * 4
     residual = 4 if feedback else 0
-    own = 4
     # ddp: all gradients at once. DiLoCo: one fragment, the whole; streaming: a fifth of it.
     at_once = 1 if method in ("ddp", "diloco") else 1 / 5
-    return inner + agreed + residual + own + at_once * (4 + workers * BYTES_A_VALUE[codec])
+    return inner + agreed + residual + at_once * workers * BYTES_A_VALUE[codec]
 
 
 def peak(program, text, blocks, method, codec, feedback, workers):

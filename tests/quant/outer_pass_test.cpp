@@ -91,6 +91,10 @@ TEST_P(OuterPass, AppliesTheMeanAsTheSeparateSteps) {
       ASSERT_EQ(bits_of(agreed), bits_of(expected_agreed)) << "n " << n;
       ASSERT_EQ(bits_of(momentum), bits_of(expected_momentum)) << "n " << n;
       ASSERT_EQ(bits_of(local), bits_of(expected_local)) << "n " << n;
+      const TileSums alone = measure(*codec, payloads[1], mean);
+      EXPECT_EQ(alone.own_square, sums.own_square);
+      EXPECT_EQ(alone.mean_square, sums.mean_square);
+      EXPECT_EQ(alone.product, sums.product);
       double own_square = 0, mean_square = 0, product = 0;
       for (std::size_t i = 0; i < n; ++i) {
         own_square += static_cast<double>(own[i]) * own[i];
@@ -144,6 +148,20 @@ TEST(OuterPassTargets, GiveTheSameBits) {
     }
     for (const auto& result : results) EXPECT_EQ(bits_of(result), bits_of(results[0])) << options.name;
   }
+}
+
+TEST(OuterPassLocal, MayBeLeftOut) {
+  const auto codec = make_codec({.name = "int4"});
+  const std::size_t n = 3000;
+  const std::vector<std::byte> code = testing::encode(*codec, normal_values(n, 1));
+  const CodedValues payload = {code, n, 0};
+  std::vector<float> agreed = normal_values(n, 2), momentum = normal_values(n, 3), local(n);
+  std::vector<float> agreed_alone = agreed, momentum_alone = momentum;
+  apply_update(*codec, {.payloads = {&payload, 1}, .agreed = agreed, .momentum = momentum, .local = local});
+  apply_update(
+      *codec, {.payloads = {&payload, 1}, .alpha = 0.5f, .agreed = agreed_alone, .momentum = momentum_alone});
+  EXPECT_EQ(bits_of(agreed_alone), bits_of(agreed));
+  EXPECT_EQ(bits_of(momentum_alone), bits_of(momentum));
 }
 
 TEST(OuterPassNan, IsFoundWhereItIsFirst) {

@@ -32,13 +32,14 @@ void EagerDiLoCo::finish(std::int64_t step) {
 
 // E and the live parameters, from what was just sent.
 void EagerDiLoCo::go_ahead(const Fragment& fragment) {
-  const std::span<float> own = scratch_of(fragment), start = part_of(start_, fragment);
-  fragment.exchange->decode_own(own);
+  const std::span<float> start = part_of(start_, fragment);
+  own_.resize(fragment.range.size);
+  fragment.exchange->decode_own(own_);
   const std::span<const float> agreed = agreed_of(fragment);
   std::copy(agreed.begin(), agreed.end(), start.begin());
   const quant::NesterovRule rule = {static_cast<float>(options().lr / workers()),
                                     static_cast<float>(options().momentum)};
-  quant::nesterov_step(rule, own, part_of(own_momentum_, fragment), start);
+  quant::nesterov_step(rule, own_, part_of(own_momentum_, fragment), start);
   std::copy(start.begin(), start.end(), live_of(fragment).begin());
 }
 

@@ -44,6 +44,7 @@ class EagerDiLoCo final : public StreamedLoop {
 
   at::Tensor start_;         // E, float32, the layout of the agreed copy
   at::Tensor own_momentum_;  // U
+  std::vector<float> own_;   // d, of the fragment that goes ahead
 };
 
 }  // namespace thinwire::trainer

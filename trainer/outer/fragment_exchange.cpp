@@ -9,8 +9,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "quant/codec/outer_pass.h"
-
 namespace thinwire::trainer {
 namespace {
 
@@ -18,20 +16,6 @@ at::Tensor bytes_tensor(std::span<const std::byte> bytes) {
   at::Tensor tensor = torch::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
   std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
   return tensor;
-}
-
-// Lengths and angle of the own contribution and the mean, in double, for the metrics.
-void measure(std::span<const float> own, std::span<const float> mean, CommitRecord& record) {
-  double own_square = 0, mean_square = 0, product = 0;
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    own_square += static_cast<double>(own[i]) * own[i];
-    mean_square += static_cast<double>(mean[i]) * mean[i];
-    product += static_cast<double>(own[i]) * mean[i];
-  }
-  record.delta_norm = std::sqrt(own_square);
-  record.mean_norm = std::sqrt(mean_square);
-  const double lengths = record.delta_norm * record.mean_norm;
-  record.cosine = lengths > 0 ? product / lengths : 0;
 }
 
 }  // namespace
@@ -44,8 +28,7 @@ FragmentExchange::FragmentExchange(const OuterContext& context, std::shared_ptr<
       fragment_(fragment),
       size_(size),
       describe_(std::move(describe)),
-      leg_(comm::choose_leg(context.options.leg, context.engine->size(), *codec_, size)),
-      own_(size) {
+      leg_(comm::choose_leg(context.options.leg, context.engine->size(), *codec_, size)) {
   if (context.options.error_feedback)
     error_feedback_.emplace(*codec_, size, static_cast<float>(context.options.decay));
 }
@@ -98,23 +81,52 @@ void FragmentExchange::submit(std::int64_t step, std::uint64_t state_digest, com
 }
 
 CommitRecord FragmentExchange::receive(std::span<float> mean) {
+  CommitRecord record = wait();
+  mean_->decode_mean(mean);
+  end(quant::measure(*codec_, {mean_->payload(), size_}, mean), record);
+  return record;
+}
+
+CommitRecord FragmentExchange::receive(const OuterStep& step) {
+  CommitRecord record = wait();
+  quant::TileSums measures;
+  mean_->for_each_part([&](const comm::CodedMean::Part& part) {
+    const auto [first, count] = part.range;
+    const quant::CodedValues own = {mean_->payload(), size_, first};
+    measures += quant::apply_update(
+        *codec_, {.payloads = part.payloads,
+                  .contributors = static_cast<float>(part.payloads.size()),
+                  .rule = step.rule,
+                  .alpha = step.alpha,
+                  .agreed = step.agreed.subspan(first, count),
+                  .momentum = step.momentum.subspan(first, count),
+                  .local = step.local.empty() ? step.local : step.local.subspan(first, count),
+                  .own = &own});
+  });
+  end(measures, record);
+  return record;
+}
+
+CommitRecord FragmentExchange::wait() {
   CommitRecord record;
   const auto before = comm::Clock::now();
   ticket_.wait();
   record.late_seconds = std::chrono::duration<double>(comm::Clock::now() - before).count();
   compare_digests();
+  return record;
+}
 
-  mean_->decode_mean(mean);
-  decode_own(own_);
-  measure(own_, mean, record);
-
+void FragmentExchange::end(const quant::TileSums& measures, CommitRecord& record) {
+  record.delta_norm = std::sqrt(measures.own_square);
+  record.mean_norm = std::sqrt(measures.mean_square);
+  const double lengths = record.delta_norm * record.mean_norm;
+  record.cosine = lengths > 0 ? measures.product / lengths : 0;
   record.sent_step = sent_step_;
   record.fragment = fragment_;
   record.weights.assign(static_cast<std::size_t>(context_.engine->size()), 1.0 / context_.engine->size());
   record.wire_bytes =
       comm::mean_wire_bytes(leg_, context_.engine->size(), context_.engine->rank(), *codec_, size_);
   mean_.reset();
-  return record;
 }
 
 void FragmentExchange::compare_digests() const {

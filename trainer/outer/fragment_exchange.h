@@ -13,6 +13,7 @@
 #include "comm/mean.h"
 #include "quant/codec/codec.h"
 #include "quant/codec/error_feedback.h"
+#include "quant/codec/outer_pass.h"
 #include "trainer/outer/outer_loop.h"
 
 namespace thinwire::trainer {
@@ -41,6 +42,15 @@ class FragmentExchange {
   // Waits for the mean over workers of what was sent. Fills step-independent fields of a record.
   // Throws std::runtime_error if workers hold different agreed states.
   CommitRecord receive(std::span<float> mean);
+  // The same, and takes the outer step with the mean, in one sweep over memory.
+  struct OuterStep {
+    quant::NesterovRule rule = {};
+    float alpha = 0;  // of merge_into_local
+    std::span<float> agreed = {};
+    std::span<float> momentum = {};
+    std::span<float> local = {};  // or empty: nothing is merged
+  };
+  CommitRecord receive(const OuterStep& step);
 
   // The residual and what is in flight. load() does not send: resend() does, in the same order on all
   // workers.
@@ -53,6 +63,9 @@ class FragmentExchange {
   void refuse_nan(std::int64_t step, std::size_t index) const;
   void submit(std::int64_t step, std::uint64_t state_digest, comm::Buffer payload);
   void compare_digests() const;
+  // Before and after the mean is made use of.
+  CommitRecord wait();
+  void end(const quant::TileSums& measures, CommitRecord& record);
 
   const OuterContext context_;
   const std::shared_ptr<const quant::Codec> codec_;
@@ -66,7 +79,6 @@ class FragmentExchange {
   std::uint64_t state_digest_ = 0;
   std::shared_ptr<comm::CodedMean> mean_;  // shared with the engine while in flight
   comm::Ticket ticket_;
-  std::vector<float> own_;       // what the others decoded from here, for the metrics
   comm::Buffer loaded_payload_;  // from a checkpoint, until resend()
 };
 

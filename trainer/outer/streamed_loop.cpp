@@ -7,7 +7,6 @@
 #include <stdexcept>
 
 #include "quant/codec/codec.h"
-#include "quant/kernel/outer_ops.h"
 #include "trainer/outer/digest.h"
 
 namespace thinwire::trainer {
@@ -40,7 +39,6 @@ StreamedLoop::StreamedLoop(const OuterContext& context, std::vector<TrainedTenso
         context_, p == parameters_.rest_fragment() ? rest_codec_ : codec_, static_cast<std::uint32_t>(p),
         fragment.range.size, [this, p](std::size_t offset) { return parameters_.describe(p, offset); });
     fragment.digest = digest_of_fragment(fragment);
-    scratch_.resize(std::max(scratch_.size(), fragment.range.size));
     fragments_.push_back(std::move(fragment));
   }
 }
@@ -53,12 +51,13 @@ void StreamedLoop::send(Fragment& fragment, std::int64_t step, std::span<const f
   fragment.exchange->send_drift(step, start, live_of(fragment), state_digest());
 }
 
-void StreamedLoop::commit(Fragment& fragment, std::int64_t step) {
-  const std::span<float> mean = scratch_of(fragment);
-  CommitRecord record = fragment.exchange->receive(mean);
-  quant::nesterov_step(
-      {static_cast<float>(context_.options.lr), static_cast<float>(context_.options.momentum)}, mean,
-      part_of(momentum_, fragment), agreed_of(fragment));
+void StreamedLoop::commit(Fragment& fragment, std::int64_t step, std::span<float> local, float alpha) {
+  CommitRecord record = fragment.exchange->receive(
+      {.rule = {.lr = static_cast<float>(options().lr), .momentum = static_cast<float>(options().momentum)},
+       .alpha = alpha,
+       .agreed = agreed_of(fragment),
+       .momentum = part_of(momentum_, fragment),
+       .local = local});
   fragment.digest = digest_of_fragment(fragment);
   record.step = step;
   record.digest = fragment.digest;
@@ -75,10 +74,6 @@ std::span<float> StreamedLoop::part_of(const at::Tensor& flat, const Fragment& f
 
 std::span<float> StreamedLoop::live_of(const Fragment& fragment) {
   return parameters_.values().subspan(fragment.range.begin, fragment.range.size);
-}
-
-std::span<float> StreamedLoop::scratch_of(const Fragment& fragment) {
-  return std::span(scratch_).first(fragment.range.size);
 }
 
 void StreamedLoop::copy_padding_to_live(const at::Tensor& flat) {

@@ -40,16 +40,15 @@ class StreamedLoop : public OuterLoop {
   bool is_due(const Fragment& fragment, std::int64_t step) const;
   // Sends the drift from `start`, of the fragment's size: start - live.
   void send(Fragment& fragment, std::int64_t step, std::span<const float> start);
-  // Waits for the mean of what was sent, takes the outer step on (G, V) with it, and records the commit.
-  void commit(Fragment& fragment, std::int64_t step);
+  // Waits for the mean of what was sent, takes the outer step on (G, V) with it, merges the new G into the
+  // local parameters if there are any given, and records the commit.
+  void commit(Fragment& fragment, std::int64_t step, std::span<float> local = {}, float alpha = 0);
 
   // A zero buffer of the layout of all parameters, and a fragment's part of one.
   at::Tensor make_flat() const;
   static std::span<float> part_of(const at::Tensor& flat, const Fragment& fragment);
   std::span<float> agreed_of(const Fragment& fragment) const { return part_of(agreed_, fragment); }
   std::span<float> live_of(const Fragment& fragment);
-  // Scratch of the fragment's size; commit() overwrites it.
-  std::span<float> scratch_of(const Fragment& fragment);
 
   // Padding has no tensor that a checkpoint would bring back: a method that lets it drift says from where it
   // comes.
@@ -66,7 +65,6 @@ class StreamedLoop : public OuterLoop {
   FlatParameters parameters_;
   at::Tensor agreed_;    // G, float32, the layout of parameters_
   at::Tensor momentum_;  // V
-  std::vector<float> scratch_;
   std::vector<Fragment> fragments_;
 };
 

@@ -1,7 +1,5 @@
 #include "trainer/outer/streaming_diloco.h"
 
-#include "quant/kernel/outer_ops.h"
-
 namespace thinwire::trainer {
 
 void StreamingDiLoCo::after_step(std::int64_t step) {
@@ -25,8 +23,7 @@ void StreamingDiLoCo::finish(std::int64_t step) {
 }
 
 void StreamingDiLoCo::apply(Fragment& fragment, std::int64_t step) {
-  commit(fragment, step);
-  quant::merge_into_local(static_cast<float>(options().alpha), agreed_of(fragment), live_of(fragment));
+  commit(fragment, step, live_of(fragment), static_cast<float>(options().alpha));
   copy_padding_to_live(agreed_copy());
 }
 
