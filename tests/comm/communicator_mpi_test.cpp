@@ -71,6 +71,35 @@ TEST(MpiTransport, MovesAMessageOfSeveralParts) {
   });
 }
 
+// Memory of a receive that its transport has given up, and that the peer answers later all the same.
+TEST(MpiTransport, LeavesWhatIsUnderWayToMpi) {
+  if (world_size() < 2) GTEST_SKIP() << "needs a peer";
+  constexpr std::size_t kBytes = 5000;
+  constexpr int kRounds = 8;
+  const auto session = std::make_shared<MpiSession>();
+  auto abandoned = make_mpi_transport(session, 60);
+  const Buffer message(kBytes, std::byte{0xAB});
+  if (world_rank() == 0) {
+    for (int i = 0; i < kRounds; ++i) abandoned->expect(1, i, kBytes);
+    abandoned->leave("it has seen enough");
+    abandoned.reset();
+  }
+  const std::vector<Buffer> fresh(4 * kRounds, Buffer(kBytes));  // the freed memory again, if it was freed
+  MPI_Barrier(MPI_COMM_WORLD);
+  if (world_rank() == 1) {
+    for (int i = 0; i < kRounds; ++i) {
+      abandoned->send(
+          {.peer = 0, .sequence = static_cast<std::uint64_t>(i), .bytes = message, .expected = true});
+    }
+    std::vector<TransportEvent> events;
+    const auto sent = [](const TransportEvent& event) { return event.kind == TransportEvent::Kind::kSent; };
+    while (std::ranges::count_if(events, sent) < kRounds) abandoned->poll(events);
+  }
+  mpi_world("unlimited").run(60, [](Communicator& communicator) { barrier(communicator, 1); });
+  for (const Buffer& buffer : fresh) EXPECT_TRUE(buffer == Buffer(kBytes));
+  if (abandoned) abandoned->leave("rank 0 has left");
+}
+
 TEST(MpiEngine, GathersOnAThreadOfItsOwn) {
   const auto session = std::make_shared<MpiSession>();
   ProgressEngine engine([&] { return std::make_unique<Communicator>(make_mpi_transport(session, 60), 60); });

@@ -16,6 +16,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "comm/backend/mpi/mpi_check.h"
@@ -55,6 +56,16 @@ struct Transfer {
   std::size_t num_received = 0;  // while expected
 };
 
+// MPI writes to the memory of a receive that a peer answers late, from whatever call of this process comes
+// next, on any communicator; a matched receive cannot be cancelled. So what is under way when a transport
+// ends is never freed.
+void leave_to_mpi(std::vector<std::shared_ptr<Transfer>> transfers) {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::shared_ptr<Transfer>>;
+  const std::scoped_lock lock(mutex);
+  std::move(transfers.begin(), transfers.end(), std::back_inserter(kept));
+}
+
 class MpiTransport final : public Transport {
  public:
   MpiTransport(std::shared_ptr<MpiSession> session, double timeout_s);
@@ -78,6 +89,7 @@ class MpiTransport final : public Transport {
   };
 
   void complete(MPI_Request request, const char* what);
+  void leave_together();
   MPI_Request* add_request(const std::shared_ptr<Transfer>& transfer);
   void send_envelope(const Envelope& envelope, std::span<const std::byte> inside, int peer,
                      const std::shared_ptr<Transfer>& transfer);
@@ -129,15 +141,19 @@ MpiTransport::MpiTransport(std::shared_ptr<MpiSession> session, double timeout_s
 // All ranks leave together, so that nobody's last message is cut off. After an error, or if a peer does not
 // come, MPI is abandoned.
 MpiTransport::~MpiTransport() {
-  if (left_) return;
   try {
-    MPI_Request request = MPI_REQUEST_NULL;
-    THINWIRE_MPI_CHECK(MPI_Ibarrier(comm_, &request));
-    complete(request, "leave the world");
-    THINWIRE_MPI_CHECK(MPI_Comm_free(&comm_));
+    if (!left_) leave_together();
   } catch (const CommError&) {
     session_->abandon();
   }
+  leave_to_mpi(std::move(owners_));
+}
+
+void MpiTransport::leave_together() {
+  MPI_Request request = MPI_REQUEST_NULL;
+  THINWIRE_MPI_CHECK(MPI_Ibarrier(comm_, &request));
+  complete(request, "leave the world");
+  THINWIRE_MPI_CHECK(MPI_Comm_free(&comm_));
 }
 
 // Polls a request of the constructor or destructor, for which nobody else polls, against the deadline.
@@ -333,8 +349,8 @@ void MpiTransport::open(int peer, std::span<const std::byte> bytes, std::vector<
                     .num_bytes = envelope.num_bytes});
 }
 
-// The goodbyes are small and go out at once where MPI still works. What is under way stays with MPI, which is
-// not called again.
+// The goodbyes are small and go out at once where MPI still works. What is under way stays with MPI, which
+// this transport does not call again.
 void MpiTransport::leave(std::string_view reason) noexcept {
   if (std::exchange(left_, true)) return;
   session_->abandon();
