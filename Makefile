@@ -6,13 +6,15 @@ JOBS   ?= $(shell nproc)
 BUILD  := build/$(PRESET)
 FUZZ_SECONDS ?= 60
 SANITIZERS := asan ubsan tsan
+# A cross compiler, QEMU and ARM libraries, which make neon installs.
+neon_ready := $(and $(shell command -v qemu-aarch64-static),$(wildcard /usr/lib/aarch64-linux-gnu/libhwy.so))
 
 configure = cmake --preset $(1) -DTHINWIRE_WERROR=$(WERROR) --log-level=NOTICE
 compile   = $(call configure,$(1)) && cmake --build --preset $(1) -j $(JOBS)
 run_tests = ctest --test-dir build/$(1) --output-on-failure --no-tests=error -j $(JOBS)
 
 .NOTPARALLEL:
-.PHONY: help setup build test check sanitize fuzz matrix demo bench lint format clean
+.PHONY: help setup build test check sanitize neon fuzz matrix demo bench lint format clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -26,11 +28,17 @@ build: setup     ## build everything (PRESET=release, debug)
 check: build     ## the quick tests, for every edit
 	$(call run_tests,$(PRESET)) -L quick
 
-test: sanitize build  ## all tests; first those of the parts without LibTorch under each sanitizer
+test: sanitize $(if $(neon_ready),neon) build  ## all tests; first those without LibTorch under each sanitizer
+	@$(if $(neon_ready),,echo "skipped: the kernels for NEON; make neon installs what they need")
 	$(call run_tests,$(PRESET))
 
 sanitize: setup  ## the parts without LibTorch under ASan, UBSan and TSan
 	$(foreach s,$(SANITIZERS),$(call compile,$(s)) && $(call run_tests,$(s)) -L sanitize &&) true
+
+neon:            ## the kernels for NEON, cross compiled, under QEMU (on x86-64, as root once)
+	@cmake/neon.sh
+	$(call compile,neon)
+	$(call run_tests,neon) -R '^quant_codec_test$$'
 
 fuzz:            ## libFuzzer on every parser of foreign bytes (FUZZ_SECONDS=60 for each)
 	@cmake/setup.sh clang libclang-rt-14-dev

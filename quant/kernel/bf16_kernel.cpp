@@ -20,17 +20,21 @@ BlockLoops bf16_loops(std::uint8_t) {
 using HalfTag = hn::Rebind<std::uint16_t, FloatTag>;
 
 void encode_bf16(const BlockRun& run, const float* values, std::byte*, std::byte* codes) {
+  const auto bits_at = [&](std::size_t at) { return hn::BitCast(kUnsigned, hn::LoadU(kFloat, values + at)); };
   auto* out = reinterpret_cast<std::uint8_t*>(codes);
   for (std::size_t i = 0; i < run.num_values; i += kVectorGroup) {
     Unsigneds addend[kVectors];
-    if (run.rounding == Rounding::kStochastic) draw_bits<16>(run.key, run.first + i, addend);
-    for (std::size_t k = 0; k < kVectors; ++k) {
-      const Unsigneds bits = hn::BitCast(kUnsigned, hn::LoadU(kFloat, values + i + k * kLanes));
-      if (run.rounding == Rounding::kNearest) {
-        const Unsigneds last_bit = hn::And(hn::ShiftRight<16>(bits), hn::Set(kUnsigned, 1));
+    if (run.rounding == Rounding::kStochastic) {
+      draw_bits<16>(run.key, run.first + i, addend);
+    } else {
+      for (std::size_t k = 0; k < kVectors; ++k) {
+        const Unsigneds last_bit =
+            hn::And(hn::ShiftRight<16>(bits_at(i + k * kLanes)), hn::Set(kUnsigned, 1));
         addend[k] = hn::Add(hn::Set(kUnsigned, 0x7fff), last_bit);
       }
-      const Unsigneds half = hn::ShiftRight<16>(hn::Add(bits, addend[k]));
+    }
+    for (std::size_t k = 0; k < kVectors; ++k) {
+      const Unsigneds half = hn::ShiftRight<16>(hn::Add(bits_at(i + k * kLanes), addend[k]));
       // The code may lie at an odd address: through memory of its own.
       alignas(64) std::uint16_t memory[kLanes];
       hn::Store(hn::DemoteTo(HalfTag(), hn::BitCast(kInt, half)), HalfTag(), memory);
