@@ -87,7 +87,7 @@ std::span<const std::byte> FragmentMean::open(const Communicator& communicator, 
 // In pieces that stay in the first-level cache between the passes.
 void FragmentMean::mean_of(Payloads payloads, std::span<float> mean) const {
   const std::size_t n = mean.size();
-  const std::size_t piece = std::lcm(codec_->block(), std::size_t{4096});
+  const std::size_t piece = std::lcm(codec_->block(), std::size_t{1024});
   for (std::size_t first = 0; first < n; first += piece) {
     const auto part = mean.subspan(first, std::min(piece, n - first));
     for (std::size_t i = 0; i < payloads.size(); ++i) {

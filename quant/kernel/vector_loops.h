@@ -16,14 +16,14 @@ constexpr bool is_vector_block(std::size_t block) {
   return block % kVectorGroup == 0 && block <= kMaxVectorBlock;
 }
 
-// Null members where only the reference exists: for kScalar, for fp32, whose copy needs no kernel, and for
-// other blocks than the vector loops take. encode_delta: of kUsualBlock only.
+// Null members where only the reference exists: for kScalar, and for other blocks than the vector loops take.
+// encode_delta: of kUsualBlock only.
 BlockLoops vector_loops(const Format& format, Target target, std::size_t block);
 
 // By family, each in its own source. wire_id: one of the family's, or the members are null.
 BlockLoops int_vector_loops(std::uint8_t wire_id, Target target);
 BlockLoops minifloat_vector_loops(std::uint8_t wire_id, Target target);
 BlockLoops nf4_vector_loops(std::uint8_t wire_id, Target target);
-BlockLoops bf16_vector_loops(std::uint8_t wire_id, Target target);
+BlockLoops float_vector_loops(std::uint8_t wire_id, Target target);
 
 }  // namespace thinwire::quant

@@ -1,6 +1,6 @@
-// bf16 in vectors; the rules are those of quant/codec/float_codec.cpp.
+// fp32 and bf16 in vectors; the rules are those of quant/codec/float_codec.cpp.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "quant/kernel/bf16_kernel.cpp"
+#define HWY_TARGET_INCLUDE "quant/kernel/float_kernel.cpp"
 #include "hwy/foreach_target.h"
 // Highway asks for the headers below after foreach_target.h.
 #include "quant/codec/float_codec.h"
@@ -11,11 +11,29 @@ HWY_BEFORE_NAMESPACE();
 namespace thinwire::quant::HWY_NAMESPACE {
 #if HWY_TARGET == HWY_SCALAR
 
-BlockLoops bf16_loops(std::uint8_t) {
+BlockLoops float_loops(std::uint8_t) {
   return {};
 }
 
 #else
+
+void encode_fp32(const BlockRun& run, const float* values, std::byte*, std::byte* codes) {
+  std::memcpy(codes, values, run.num_values * sizeof(float));
+}
+
+void decode_fp32(const BlockRun& run, const std::byte*, const std::byte* codes, float* values) {
+  std::memcpy(values, codes, run.num_values * sizeof(float));
+}
+
+void decode_add_fp32(const BlockRun& run, const std::byte*, const std::byte* codes, float* sum) {
+  // The code may lie at an odd address.
+  const hn::Repartition<std::uint8_t, FloatTag> bytes;
+  const auto* in = reinterpret_cast<const std::uint8_t*>(codes);
+  for (std::size_t i = 0; i < run.num_values; i += kLanes) {
+    const Floats value = hn::BitCast(kFloat, hn::LoadU(bytes, in + i * sizeof(float)));
+    hn::StoreU(hn::Add(hn::LoadU(kFloat, sum + i), value), kFloat, sum + i);
+  }
+}
 
 using HalfTag = hn::Rebind<std::uint16_t, FloatTag>;
 
@@ -56,7 +74,10 @@ void decode_bf16(const BlockRun& run, const std::byte*, const std::byte* codes, 
   }
 }
 
-BlockLoops bf16_loops(std::uint8_t wire_id) {
+BlockLoops float_loops(std::uint8_t wire_id) {
+  if (wire_id == kFp32Format.wire_id) {
+    return {.encode = &encode_fp32, .decode = &decode_fp32, .decode_add = &decode_add_fp32};
+  }
   if (wire_id != kBf16Format.wire_id) return {};
   return {.encode = &encode_bf16, .decode = &decode_bf16<false>, .decode_add = &decode_bf16<true>};
 }
@@ -68,10 +89,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace thinwire::quant {
 
-HWY_EXPORT(bf16_loops);
+HWY_EXPORT(float_loops);
 
-BlockLoops bf16_vector_loops(std::uint8_t wire_id, Target target) {
-  return HWY_DISPATCH_TABLE(bf16_loops)[table_index(target)](wire_id);
+BlockLoops float_vector_loops(std::uint8_t wire_id, Target target) {
+  return HWY_DISPATCH_TABLE(float_loops)[table_index(target)](wire_id);
 }
 
 }  // namespace thinwire::quant
