@@ -169,6 +169,21 @@ TEST(NcclTransport, GivesUpOnAPairThatNcclNeverJoins) {
   EXPECT_EQ(network.num_pairs(), 0);
 }
 
+TEST(NcclTransport, TellsThePeersThatNcclRefusedToJoin) {
+  FakeNcclNetwork network;
+  const auto threads = std::make_shared<ThreadWorld>(2);
+  run_ranks(2, [&](int rank) {
+    const FakeNcclFaults faults{.refuses_receives = rank == 1};
+    const CommError error = expect_comm_error([&] {
+      make_nccl_transport(network.make_api(faults), make_thread_transport(threads, rank), kPatient);
+    });
+    EXPECT_EQ(error.kind(), Kind::kPeerLost) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr(rank == 1 ? "peer 0: fake NCCL: join: ncclSystemError"
+                                                  : "peer 1: it left while joining"));
+  });
+  EXPECT_EQ(network.num_pairs(), 0);
+}
+
 // What waits on the device for a rank that left would wait for ever: the deadline ends it.
 TEST(NcclTransport, EndsWhatWaitsOnTheDeviceWhenAPeerFallsSilentHalfWay) {
   const Buffer bytes(3 * NcclLane::kPartBytes);
@@ -185,6 +200,7 @@ TEST(NcclTransport, EndsWhatWaitsOnTheDeviceWhenAPeerFallsSilentHalfWay) {
     EXPECT_EQ(error.kind(), Kind::kTimeout) << error.what();
     EXPECT_THAT(error.what(), HasSubstr("peer 1"));
     EXPECT_EQ(world.network().num_pairs(), 2) << "those of rank 1 only";
+    EXPECT_EQ(world.network().num_waiting_frees(), 0) << "all lanes end before memory is freed";
   });
 }
 

@@ -25,11 +25,19 @@ namespace {
 constexpr int kBusyLooks = 2;  // after each call
 
 struct FakeSlot final : NcclSlot {
-  FakeSlot(std::size_t num_bytes, std::atomic<int>& num_alive)
-      : host_bytes(num_bytes), device_bytes(num_bytes), alive(num_alive) {
+  FakeSlot(std::size_t num_bytes, std::atomic<int>& num_alive, const std::size_t& under_way,
+           std::atomic<int>& num_waiting)
+      : host_bytes(num_bytes),
+        device_bytes(num_bytes),
+        alive(num_alive),
+        steps_under_way(under_way),
+        waiting_frees(num_waiting) {
     ++alive;
   }
-  ~FakeSlot() override { --alive; }
+  ~FakeSlot() override {
+    --alive;
+    if (steps_under_way > 0) ++waiting_frees;
+  }
   std::span<std::byte> host() override { return host_bytes; }
   bool is_done() override {
     run_stream();
@@ -42,18 +50,27 @@ struct FakeSlot final : NcclSlot {
   int num_marks_done = 0;
   std::function<void()> run_stream = [] {};  // of the pair that marked it last
   std::atomic<int>& alive;
+  const std::size_t& steps_under_way;  // of the rank
+  std::atomic<int>& waiting_frees;
 };
 
 class FakePair final : public NcclPair {
  public:
   FakePair(std::shared_ptr<FakeNcclNetwork::Wire> wire, FakeNcclFaults faults, int& num_sends,
-           std::atomic<int>& num_alive)
-      : wire_(std::move(wire)), faults_(faults), num_sends_(num_sends), alive_(num_alive) {
+           std::size_t& under_way, std::atomic<int>& num_alive)
+      : wire_(std::move(wire)),
+        faults_(faults),
+        num_sends_(num_sends),
+        steps_under_way_(under_way),
+        alive_(num_alive) {
     const std::scoped_lock lock(wire_->mutex);
     ++wire_->num_joined;
     ++alive_;
   }
-  ~FakePair() override { --alive_; }
+  ~FakePair() override {
+    --alive_;
+    steps_under_way_ -= stream_.size();
+  }
 
   bool is_ready() override {
     run();
@@ -102,9 +119,13 @@ class FakePair final : public NcclPair {
   void enqueue(Step step) {
     if (busy_ > 0 || num_joined() < 2) throw std::logic_error("fake NCCL: a call on a busy pair");
     stream_.push_back(std::move(step));
+    ++steps_under_way_;
   }
   void run() {
-    while (!stream_.empty() && stream_.front()()) stream_.pop_front();
+    while (!stream_.empty() && stream_.front()()) {
+      stream_.pop_front();
+      --steps_under_way_;
+    }
   }
   bool run_send(const FakeSlot& slot, std::size_t num_bytes, std::optional<std::uint64_t>& number) {
     const std::scoped_lock lock(wire_->mutex);
@@ -141,7 +162,8 @@ class FakePair final : public NcclPair {
 
   const std::shared_ptr<FakeNcclNetwork::Wire> wire_;  // shared by its two ranks
   const FakeNcclFaults faults_;
-  int& num_sends_;  // of the rank; its NcclApi outlives its pairs
+  int& num_sends_;  // of the rank, as the next; its NcclApi outlives its pairs
+  std::size_t& steps_under_way_;
   std::atomic<int>& alive_;
   int busy_ = 0;
   std::deque<Step> stream_;
@@ -160,17 +182,21 @@ class FakeNcclApi final : public NcclApi {
     id[1] = static_cast<std::byte>(number >> 8);
     return id;
   }
-  std::unique_ptr<NcclPair> join(const NcclId& id, bool) override {
-    return std::make_unique<FakePair>(network_.wire_of(id), faults_, num_sends_, network_.num_pairs_);
+  std::unique_ptr<NcclPair> join(const NcclId& id, bool sender) override {
+    if (!sender && faults_.refuses_receives) throw NcclError("fake NCCL: join: ncclSystemError");
+    return std::make_unique<FakePair>(network_.wire_of(id), faults_, num_sends_, steps_under_way_,
+                                      network_.num_pairs_);
   }
   std::unique_ptr<NcclSlot> make_slot(std::size_t num_bytes) override {
-    return std::make_unique<FakeSlot>(num_bytes, network_.num_slots_);
+    return std::make_unique<FakeSlot>(num_bytes, network_.num_slots_, steps_under_way_,
+                                      network_.num_waiting_frees_);
   }
 
  private:
   FakeNcclNetwork& network_;  // the test's, which outlives its ranks
   const FakeNcclFaults faults_;
   int num_sends_ = 0;
+  std::size_t steps_under_way_ = 0;
 };
 
 std::unique_ptr<NcclApi> FakeNcclNetwork::make_api(FakeNcclFaults faults) {

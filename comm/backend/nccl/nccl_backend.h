@@ -1,5 +1,5 @@
-// The `nccl` backend: payloads from GPU memory to GPU memory by NCCL, between workers of one site. mpirun
-// starts the workers and MPI carries what is small; see nccl_transport.h.
+// The `nccl` backend: payloads from host memory to host memory, between GPUs by NCCL, of workers of one site.
+// mpirun starts the workers and MPI carries what is small; see nccl_transport.h.
 #pragma once
 
 #include <memory>

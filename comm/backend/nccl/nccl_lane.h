@@ -38,6 +38,9 @@ class NcclLane {
     bool finished = false;
     Buffer data{};
   };
+  // Ends what is under way; nothing but the destructor may follow. Freeing a slot waits for all work on the
+  // device: a rank's lanes all end before the first of them is destroyed.
+  void abort() { pair_.reset(); }
   // Moves what can be moved without blocking. Throws NcclError.
   void pump(std::vector<Progress>& progress);
 

@@ -310,7 +310,11 @@ void NcclTransport::open(int peer, std::span<const std::byte> bytes) {
       NcclId id{};
       if (inside.size() != id.size() || peers_[peer].from) refuse(peer, "an id of NCCL out of place");
       std::copy(inside.begin(), inside.end(), id.begin());
-      peers_[peer].from.emplace(*api_, id, NcclLane::Direction::kReceive);
+      try {
+        peers_[peer].from.emplace(*api_, id, NcclLane::Direction::kReceive);
+      } catch (const quant::cuda::CudaError& error) {
+        fail(peer, error);
+      }
       return;
     }
     case Record::Kind::kMessage:
@@ -373,6 +377,10 @@ void NcclTransport::refuse(int peer, const std::string& found) const {
 void NcclTransport::leave(std::string_view reason) noexcept {
   if (std::exchange(left_, true)) return;
   control_->leave(reason);
+  for (Peer& peer : peers_) {
+    if (peer.to) peer.to->abort();
+    if (peer.from) peer.from->abort();
+  }
   for (Peer& peer : peers_) {
     peer.to.reset();
     peer.from.reset();
