@@ -160,8 +160,8 @@ class Lobby {
 template <class Reactor>
 class CallBase : public Reactor, public std::enable_shared_from_this<CallBase<Reactor>> {
  public:
-  CallBase(std::shared_ptr<Lobby> lobby, grpc::CallbackServerContext* context)
-      : lobby_(std::move(lobby)), context_(context) {
+  CallBase(std::shared_ptr<Lobby> lobby, const grpc::CallbackServerContext* context)
+      : lobby_(std::move(lobby)), connection_(context->peer()) {
     lobby_->began();
   }
 
@@ -193,16 +193,21 @@ class CallBase : public Reactor, public std::enable_shared_from_this<CallBase<Re
     this->Finish(status);
   }
 
+  bool is_finished() {
+    const std::scoped_lock lock(mutex_);
+    return finished_;
+  }
+
   void greeted() {
     {
       const std::scoped_lock lock(mutex_);
       greeted_ = true;
     }
-    lobby_->greeted(context_->peer());
+    lobby_->greeted(connection_);
   }
 
   const std::shared_ptr<Lobby> lobby_;
-  grpc::CallbackServerContext* const context_;  // gRPC's, until OnDone
+  const std::string connection_;  // as gRPC names it
   std::mutex mutex_;
   bool finished_ = false;  // guarded by mutex_: no operation may be started after it
   bool greeted_ = false;   // guarded by mutex_
@@ -330,7 +335,7 @@ class MessageCall final : public CallBase<grpc::ServerReadReactor<v1::DataFrame>
 
   void OnReadDone(bool ok) override {
     if (!ok) return on_end();
-    const grpc::Status status = peer_ < 0 ? announce() : take_chunk();
+    const grpc::Status status = num_bytes_ == 0 ? announce() : take_chunk();
     if (!status.ok()) {
       if (peer_ >= 0) lobby_->inbox->suspect(peer_, "it broke the protocol: " + status.error_message());
       whole_ = true;  // the reason is told
@@ -339,8 +344,9 @@ class MessageCall final : public CallBase<grpc::ServerReadReactor<v1::DataFrame>
   }
 
   void OnCancel() override {
-    if (peer_ >= 0) lobby_->forget({peer_, sequence_}, this);
     on_end();
+    // After it: either this finds the call in the lobby, or arrive() finds it finished.
+    if (peer_ >= 0) lobby_->forget({peer_, sequence_}, this);
   }
 
   void OnDone() override {
@@ -363,15 +369,24 @@ class MessageCall final : public CallBase<grpc::ServerReadReactor<v1::DataFrame>
       return {Code::INVALID_ARGUMENT,
               fmt::format("send: expected more than {} bytes, found {}", kInlineBytes, num_bytes_)};
     }
-    const int peer = static_cast<int>(announcement.greeting().rank());
+    traffic_ = traffic_of(announcement.traffic());
+    const auto later = [weak = weak_from_this(), peer = static_cast<int>(announcement.greeting().rank())] {
+      if (const auto call = weak.lock()) static_cast<MessageCall&>(*call).arrive(peer);
+    };
+    if (lobby_->inbox->has_room(later)) later();
+    return grpc::Status::OK;  // nothing is read until accept()
+  }
+
+  // Until then nobody knows of the message, and nobody misses it.
+  void arrive(int peer) {
     peer_ = peer;
     lobby_->put({peer, sequence_}, std::static_pointer_cast<MessageCall>(shared_from_this()));
+    if (is_finished()) return lobby_->forget({peer, sequence_}, this);
     lobby_->inbox->push({.kind = TransportEvent::Kind::kAnnounced,
                          .peer = peer,
                          .sequence = sequence_,
-                         .traffic = traffic_of(announcement.traffic()),
+                         .traffic = traffic_,
                          .num_bytes = num_bytes_});
-    return grpc::Status::OK;  // nothing is read until accept()
   }
 
   grpc::Status take_chunk() {
@@ -415,6 +430,7 @@ class MessageCall final : public CallBase<grpc::ServerReadReactor<v1::DataFrame>
   Buffer data_;
   std::uint64_t sequence_ = 0;
   std::size_t num_bytes_ = 0;
+  Traffic traffic_ = Traffic::kWire;
   // Read by OnCancel, which may run beside OnReadDone.
   std::atomic<int> peer_ = -1;
   std::atomic<std::size_t> at_ = 0;

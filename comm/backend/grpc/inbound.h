@@ -15,7 +15,8 @@ namespace thinwire::comm {
 // Thread safety: none.
 class Inbound {
  public:
-  // Listens; every greeting is refused until admit(). Throws std::runtime_error if it cannot listen.
+  // Listens. Until admit() greetings of control calls wait, and messages are refused. Throws
+  // std::runtime_error if it cannot listen.
   Inbound(const Address& listen, const TlsFiles& tls, std::shared_ptr<Inbox> inbox);
   // Ends all calls: what was not received is lost to its sender.
   ~Inbound();

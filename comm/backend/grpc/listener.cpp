@@ -86,6 +86,16 @@ Address address_of(const sockaddr_storage& storage, socklen_t size) {
   std::array<char, NI_MAXHOST> host;
   std::array<char, NI_MAXSERV> port;
   const auto* address = reinterpret_cast<const sockaddr*>(&storage);
+  // An IPv4 peer of an IPv6 socket goes by its IPv4 address, as gRPC names it.
+  const auto* six = reinterpret_cast<const sockaddr_in6*>(&storage);
+  sockaddr_in four = {};
+  if (storage.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+    four.sin_family = AF_INET;
+    four.sin_port = six->sin6_port;
+    std::memcpy(&four.sin_addr, &six->sin6_addr.s6_addr[12], sizeof(four.sin_addr));
+    address = reinterpret_cast<const sockaddr*>(&four);
+    size = sizeof(four);
+  }
   if (::getnameinfo(address, size, host.data(), host.size(), port.data(), port.size(),
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
     return {};
