@@ -1,5 +1,5 @@
-// The `mpi` backend: processes started by mpirun. mpi_backend.cpp, or its stub no_mpi.cpp where the build
-// found no MPI.
+// The `mpi` backend: processes started by mpirun. mpi_session.cpp and mpi_transport.cpp, or their
+// stub no_mpi.cpp where the build found no MPI.
 #pragma once
 
 #include <memory>

@@ -26,8 +26,9 @@ class MpiSession {
   MpiSession& operator=(const MpiSession&) = delete;
 
   // After an error MPI_Finalize might wait for ever for a dead peer or a message that nobody takes: it is
-  // left out. The process should exit with a code other than 0; mpirun then ends the job. Where the embedding
-  // program goes on with MPI instead, memory that it was sending must stay: MPI may still read there.
+  // left out. The process should exit with a code other than 0; mpirun then ends the job. So should an
+  // embedding program, without another call of MPI: that may still read messages whose memory is freed by
+  // then.
   void abandon() { owned_ = false; }
 
  private:

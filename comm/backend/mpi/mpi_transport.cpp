@@ -127,7 +127,12 @@ MpiTransport::MpiTransport(std::shared_ptr<MpiSession> session, double timeout_s
     : session_(std::move(session)), timeout_s_(timeout_s) {
   MPI_Request request = MPI_REQUEST_NULL;
   THINWIRE_MPI_CHECK(MPI_Comm_idup(MPI_COMM_WORLD, &comm_, &request));
-  complete(request, "join the world");
+  try {
+    complete(request, "join the world");
+  } catch (const CommError&) {
+    session_->abandon();
+    throw;
+  }
   THINWIRE_MPI_CHECK(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
   THINWIRE_MPI_CHECK(MPI_Comm_rank(comm_, &rank_));
   THINWIRE_MPI_CHECK(MPI_Comm_size(comm_, &size_));
