@@ -1,5 +1,5 @@
-// The mean over workers of one coded fragment, by one of two return legs (streaming-diloco card, "Return
-// leg"). M workers, S bytes of payload, h = 64 bytes of header; files in comm/collectives/:
+// The mean over workers of one coded fragment, by one of two return legs (comm/README.md, "The return
+// legs"). M workers, S bytes of payload, h = 64 bytes of header; files in comm/collectives/:
 //
 //   gather: all-gather of the workers' payloads; every worker decodes all M in rank order.
 //           Each worker sends (M-1) * (S + h) bytes; one rounding.

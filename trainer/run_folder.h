@@ -1,6 +1,6 @@
 // A run's folder: who owns it, and the logs in it.
 //
-//   config.toml metrics.jsonl commits.jsonl summary.json tokenizer checkpoints/ tensorboard/
+// config.toml launch.json metrics.jsonl commits.jsonl summary.json tokenizer checkpoints/ tensorboard/ cache/
 #pragma once
 
 #include <cstdint>

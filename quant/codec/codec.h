@@ -128,7 +128,7 @@ class Codec {
 // target that is active now (quant/kernel/target.h); the bytes are the same on all.
 std::unique_ptr<Codec> make_codec(const CodecOptions& options);
 
-// fp32 bf16 e4m3 e5m2 int8 int4 int2 nf4 e2m1 e3m0 ternary sign
+// fp32 bf16 e4m3 e5m2 int8 int4 int2 nf4 e2m1 e3m0 ternary sign topk
 std::vector<std::string> codec_names();
 
 // Index of the first NaN, or values.size() if there is none. Infinities are not NaN.

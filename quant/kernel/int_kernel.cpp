@@ -1,5 +1,5 @@
 // int8, int4, int2, sign and ternary in vectors; the rules are those of
-// quant/codec/{int,sign,ternary}_codec.cpp.
+// quant/codec/{int,sign}_rule.h and ternary_codec.cpp.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/kernel/int_kernel.cpp"
 #include "hwy/foreach_target.h"

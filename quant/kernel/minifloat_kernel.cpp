@@ -1,4 +1,4 @@
-// e4m3, e5m2, e2m1 and e3m0 in vectors; the rules are those of quant/codec/minifloat_codec.cpp.
+// e4m3, e5m2, e2m1 and e3m0 in vectors; the rules are those of quant/codec/minifloat_rule.h.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "quant/kernel/minifloat_kernel.cpp"
 #include "hwy/foreach_target.h"

@@ -16,7 +16,7 @@ constexpr std::size_t kBlock = 32;
 constexpr std::uint64_t kKey = 0x0123456789abcdef;
 
 // Two blocks and six values, exact in float32: a linear congruential generator over five binades, then a
-// half, zeros of both signs, infinity and a value that ties. docs/wire_format.md prints the generator.
+// half, zeros of both signs, infinity and a value that ties.
 std::vector<float> golden_values() {
   std::vector<float> values;
   std::uint32_t state = 1;

@@ -12,7 +12,7 @@
 namespace thinwire::quant {
 namespace {
 
-// The card's autograd form, which the custom function must equal.
+// The autograd form of LSQ (arXiv 1902.08153, section 2), which the custom function must equal.
 at::Tensor composite_lsq(const at::Tensor& v, const at::Tensor& step, int bits,
                          std::int64_t values_per_step) {
   const auto [lowest, highest] = lsq_range(bits);

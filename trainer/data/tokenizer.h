@@ -23,7 +23,7 @@ class Tokenizer {
   virtual std::int64_t vocab_size() const = 0;
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
   virtual std::string decode(std::span<const std::int32_t> tokens) const = 0;
-  // What from_bytes needs to make it again; stored with the run and broadcast by worker 0.
+  // What tokenizer_from_bytes needs to make it again; stored with the run and broadcast by worker 0.
   virtual std::string to_bytes() const = 0;
 };
 

@@ -1,4 +1,4 @@
-// The one place where tensors become spans: every travelling tensor becomes a view into one flat float32
+// The one place where travelling tensors become spans: every tensor becomes a view into one flat float32
 // buffer, fragment by fragment, so that the outer loop reads and writes parameters without copying.
 //
 // A fragment holds its matrices, then its vectors, then - from the next codec block on - its scales, each in
