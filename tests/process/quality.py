@@ -4,11 +4,12 @@
   quality.py methods THINWIRE --text FILE... --folder DIR    one worker, ddp, DiLoCo, streaming, by number of workers
   quality.py tasks   THINWIRE --text FILE... --folder DIR    each task from one trained model, 1 worker and 2
   quality.py bits    THINWIRE --text FILE... --folder DIR    streaming, by codec, error feedback, workers and H
+  quality.py long    THINWIRE --text FILE... --folder DIR    the best of bits, beside ddp and one worker, for longer
 
 Methods and tasks: every arm gets the same sweep on every seed (H, where it has rounds, and inner rate), and is shown at
 the point of its best mean. Bits: the outer step is swept on the first seed for float32 and, having no momentum, for
-SparseLoCo; every arm of a table then has the same settings and seeds. The table goes to standard output, the plot of
-bits to DIR/bits.svg.
+SparseLoCo; every arm of a table then has the same settings and seeds. Long: two workers, one seed, the outer step that
+bits found. The table goes to standard output, the plot of bits to DIR/bits.svg.
 """
 import argparse
 import concurrent.futures
@@ -43,6 +44,9 @@ SPARSE_STEPS = ["0.7:0", "1.0:0", "2.0:0"]
 # Codecs by bits; beside each the decay of its residual, of the rule that proposes it (MuLoCo: 0.9, SparseLoCo: 0.95).
 CODED = {"fp32": None, "int8": None, "int4": 1.0, "e3m0": 1.0, "int2": 0.9, "sign": 0.9, "topk": 0.95}
 ARMS_AT_LONG_H = ["fp32", "e3m0+ef", "int2+ef"]
+# What is trained for longer: of the table of bits the best at 4 bits and the best at 2.
+LONG_ARMS = ["int4", "int2"]
+BITS = {**MODEL, "inner.lr": 6e-3, "inner.batch": 16}
 TASKS = ["pretrain", "qat", "lora", "distill"]
 QAT_RULE = '[{match = "blocks", weights = "int4", activations = "int8"}]'
 
@@ -174,7 +178,7 @@ def coded_arms():
 
 def bits(runs, arguments):
     seeds, worlds = arguments.seeds.split(","), [int(m) for m in arguments.workers.split(",")]
-    streaming = {**MODEL, "outer.method": '"streaming_diloco"', **OUTER, "inner.lr": 6e-3, "inner.batch": 16}
+    streaming = {**BITS, "outer.method": '"streaming_diloco"', **OUTER}
     steps_of = {int(h): int(steps) for h, steps in (length.split(":") for length in arguments.lengths.split(","))}
     base_h = min(steps_of)
 
@@ -210,15 +214,38 @@ def bits(runs, arguments):
         file.write(svg_plot.scatter(points, "bits a value on the wire", "evaluation loss against fp32 exchange, %"))
 
 
+def long(runs, arguments):
+    steps = arguments.long_steps
+    streaming = {"outer.method": '"streaming_diloco"', **OUTER, "outer.lr": 0.7, "outer.momentum": 0.6,
+                 "outer.sync_every": 30}
+    arms = {"one worker": (1, ONE_WORKER), "ddp": (2, ARMS["ddp"]),
+            **{arm: (2, {**streaming, **coded_arms()[arm]}) for arm in LONG_ARMS}}
+    started = {arm: runs.submit(f"long {arm}, {m}, {steps} steps-s1", m,
+                                {**BITS, **settings, "inner.steps": steps, "run.seed": 1})
+               for arm, (m, settings) in arms.items()}
+    print("| arm | workers | tokens a parameter | evaluation loss | share of the way to ddp | sent per worker, MB |")
+    print("|---|---|---|---|---|---|")
+    one, ddp = losses_of([started["one worker"], started["ddp"]])
+    # Of two workers each sends every parameter once a step under ddp, in four bytes, and headers of 0.1 %.
+    parameters = started["ddp"].result()["wire_bytes_per_worker"] / (4 * steps)
+    for arm, (m, _) in arms.items():
+        summary = started[arm].result()
+        tokens = m * steps * BITS["inner.batch"] * JOB["data.sequence"] / parameters
+        share = 100 * (one - summary["eval_loss"]) / (one - ddp)
+        print(f"| {arm} | {m} | {tokens:.1f} | {summary['eval_loss']:.4f} | {share:.0f} % "
+              f"| {summary['wire_bytes_per_worker'] / 1e6:.1f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["methods", "tasks", "bits"])
+    parser.add_argument("table", choices=["methods", "tasks", "bits", "long"])
     parser.add_argument("program")
     parser.add_argument("--text", nargs="+", required=True)
     parser.add_argument("--folder", required=True)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--lengths", default="30:600,100:2000",
                         help="H:steps of the table of bits; all arms at the shortest H, a few at the others")
+    parser.add_argument("--long-steps", type=int, default=3000)
     parser.add_argument("--task-steps", type=int, default=300)
     parser.add_argument("--points", default="30:6e-3,30:9e-3,15:6e-3", help="H:inner rate, the sweep of methods")
     parser.add_argument("--task-rates", default="1e-3,3e-3", help="of tasks")
@@ -226,7 +253,7 @@ def main():
     parser.add_argument("--workers", default="2,4", help="of the tables of methods and bits")
     arguments = parser.parse_args()
     arguments.folder = os.path.abspath(arguments.folder)
-    {"methods": methods, "tasks": tasks, "bits": bits}[arguments.table](Runs(arguments), arguments)
+    {"methods": methods, "tasks": tasks, "bits": bits, "long": long}[arguments.table](Runs(arguments), arguments)
 
 
 if __name__ == "__main__":
