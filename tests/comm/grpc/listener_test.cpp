@@ -8,6 +8,7 @@
 
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -115,9 +116,11 @@ TEST(Listener, HasRoomAgainWhenAConnectionIsGone) {
   EXPECT_TRUE(comes_true([&] { return listener.live_connections() == 1; }));
 }
 
+// An IPv6 socket that IPv4 callers reach, as one at [::] is.
+constexpr std::string_view kMappedHost = "::ffff:127.0.0.1";
+
 class ListenerAt : public testing::TestWithParam<const char*> {};
-// The second: an IPv6 socket that IPv4 callers reach, as one at [::] is.
-INSTANTIATE_TEST_SUITE_P(Hosts, ListenerAt, testing::Values("127.0.0.1", "::ffff:127.0.0.1"));
+INSTANTIATE_TEST_SUITE_P(Hosts, ListenerAt, testing::Values("127.0.0.1", kMappedHost.data()));
 
 TEST_P(ListenerAt, ShutsDownWhoStaysSilentAndKeepsWhoWasGreeted) {
   Holder holder;
@@ -125,7 +128,8 @@ TEST_P(ListenerAt, ShutsDownWhoStaysSilentAndKeepsWhoWasGreeted) {
   try {
     maybe.emplace(with(8, 300, GetParam()));
   } catch (const std::runtime_error& error) {
-    GTEST_SKIP() << error.what();
+    if (GetParam() != kMappedHost) throw;
+    GTEST_SKIP() << "this machine has no IPv6: " << error.what();
   }
   Listener& listener = *maybe;
   listener.start(holder.taker());
