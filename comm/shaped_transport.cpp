@@ -9,8 +9,12 @@ namespace thinwire::comm {
 
 namespace {
 
+// The size that a peer announces is any number: so long counts as for ever, and such times still add up.
+constexpr double kForEverS = 24 * 3600;
+
 Clock::duration to_duration(double seconds) {
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  return std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(std::min(seconds, kForEverS)));
 }
 
 // One direction of the access link.
