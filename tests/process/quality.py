@@ -189,15 +189,19 @@ def bits(runs, arguments):
                             "inner.steps": steps_of[h], "run.seed": seed})
 
     arms = coded_arms()
+    chosen = arguments.arms.split(",") if arguments.arms else list(arms)
+    if "fp32" not in chosen or not set(chosen) <= set(arms):
+        raise SystemExit(f"--arms: expected fp32 and others of {', '.join(arms)}; found {arguments.arms}")
 
     def best_step(arm, steps):
         found = {step: start(arm, arms[arm], step, 2, base_h, seeds[0]) for step in steps}
         return min(steps, key=lambda step: losses_of([found[step]]))
 
-    dense, sparse = best_step("fp32", OUTER_STEPS), best_step("topk+ef", SPARSE_STEPS)
+    dense = best_step("fp32", OUTER_STEPS)
+    sparse = best_step("topk+ef", SPARSE_STEPS) if any(arm.startswith("topk") for arm in chosen) else "not asked for"
     cells = {(arm, m, h): [start(arm, codec, sparse if arm.startswith("topk") else dense, m, h, seed) for seed in seeds]
              for h in steps_of for m in worlds
-             for arm, codec in arms.items() if h == base_h or arm in ARMS_AT_LONG_H}
+             for arm, codec in arms.items() if arm in chosen and (h == base_h or arm in ARMS_AT_LONG_H)}
     print(f"Outer step (eta:mu): {dense}; of topk: {sparse}.\n")
     print("| arm | workers | H | bits a value | evaluation loss (by seed) | against fp32 exchange |")
     print("|---|---|---|---|---|---|")
@@ -245,6 +249,7 @@ def main():
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--lengths", default="30:600,100:2000",
                         help="H:steps of the table of bits; all arms at the shortest H, a few at the others")
+    parser.add_argument("--arms", help="of the table of bits, fp32 among them: fp32,e3m0,e3m0+ef; all if not given")
     parser.add_argument("--long-steps", type=int, default=3000)
     parser.add_argument("--task-steps", type=int, default=300)
     parser.add_argument("--points", default="30:6e-3,30:9e-3,15:6e-3", help="H:inner rate, the sweep of methods")
