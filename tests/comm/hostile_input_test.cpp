@@ -13,6 +13,7 @@
 #include "comm/collectives/chunks.h"
 #include "comm/collectives/frame.h"
 #include "comm/mean.h"
+#include "comm/shaped_transport.h"
 #include "tests/comm/world.h"
 
 namespace thinwire::comm {
@@ -256,6 +257,27 @@ TEST(HostilePeer, GetsNoRoomForALengthOverTheLimit) {
   for (const std::uint64_t length : {std::uint64_t{1001}, kHuge, ~std::uint64_t{0}}) {
     expect_refused(error_after({announced(length)}, 0), Kind::kBadMessage,
                    "expected at most 1000 bytes, it announced " + std::to_string(length));
+  }
+}
+
+// A shaped link computes when a message is due before anybody has judged its length.
+TEST(HostilePeer, MovesNoTimeIntoThePastByALength) {
+  for (const std::uint64_t length :
+       {std::uint64_t{1} << 40, std::uint64_t{1} << 60, ~std::uint64_t{0} >> 8}) {
+    std::vector<TransportEvent> announcements;
+    for (std::uint64_t i = 0; i < 1000; ++i) announcements.push_back(announced(length, i));
+    const Clock::time_point now{std::chrono::hours(1)};
+    const auto shaped = make_shaped_transport(std::make_unique<AnnouncingTransport>(std::move(announcements)),
+                                              {.up_bits_per_s = 1000, .down_bits_per_s = 1000, .rtt_s = 0.04},
+                                              [now] { return now; });
+    std::vector<TransportEvent> events;
+    shaped->poll(events);
+    ASSERT_EQ(events.size(), 1000u);
+    Clock::time_point last = now;
+    for (const TransportEvent& event : events) {
+      EXPECT_GT(event.due, last) << length << " bytes, message " << event.sequence;
+      last = event.due;
+    }
   }
 }
 

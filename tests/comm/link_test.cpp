@@ -195,44 +195,6 @@ TEST(ShapedTransport, SaysWhenAMessageLeavesAndWhenItNextHasWork) {
   EXPECT_EQ(world.rank(0).next_event(), leaves);
 }
 
-// Announces what the test wants.
-class Announcer final : public Transport {
- public:
-  explicit Announcer(std::size_t num_bytes) : num_bytes_(num_bytes) {}
-  int rank() const override { return 0; }
-  int size() const override { return 2; }
-  std::string_view name() const override { return "announcer"; }
-  Clock::time_point send(const OutgoingMessage&) override { return {}; }
-  void accept(int, std::uint64_t) override {}
-  void poll(std::vector<TransportEvent>& events) override {
-    events.push_back({.kind = TransportEvent::Kind::kAnnounced,
-                      .peer = 1,
-                      .sequence = sequence_++,
-                      .num_bytes = num_bytes_});
-  }
-  void leave(std::string_view) noexcept override {}
-
- private:
-  std::size_t num_bytes_;
-  std::uint64_t sequence_ = 0;
-};
-
-TEST(ShapedTransport, TakesAnyAnnouncedSize) {
-  for (const std::size_t num_bytes : {std::size_t{1} << 40, std::size_t{1} << 60, ~std::size_t{0} >> 8}) {
-    const Clock::time_point now{std::chrono::hours(1)};
-    const auto shaped = make_shaped_transport(std::make_unique<Announcer>(num_bytes),
-                                              {.up_bits_per_s = 1000, .down_bits_per_s = 1000, .rtt_s = 0.04},
-                                              [now] { return now; });
-    std::vector<TransportEvent> events;
-    for (int i = 0; i < 1000; ++i) shaped->poll(events);
-    Clock::time_point last = now;
-    for (const TransportEvent& event : events) {
-      EXPECT_GT(event.due, last) << num_bytes << " bytes, message " << event.sequence;
-      last = event.due;
-    }
-  }
-}
-
 TEST(Shape, HandsAnUnlimitedLinkBackUnchanged) {
   auto solo = make_solo();
   const Communicator* before = solo.get();
