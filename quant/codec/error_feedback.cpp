@@ -29,10 +29,17 @@ std::size_t ErrorFeedback::encode_delta(std::span<const float> agreed, std::span
 
 void ErrorFeedback::encode(std::span<float> delta, std::uint64_t key, std::span<std::byte> code) {
   check_size(delta.size());
-  for (std::size_t i = 0; i < delta.size(); ++i) delta[i] += decay_ * residual_[i];
-  codec_.encode(delta, key, code);
-  codec_.decode(code, residual_);
-  for (std::size_t i = 0; i < delta.size(); ++i) residual_[i] = delta[i] - residual_[i];
+  encode_range(0, delta, key, code);
+}
+
+void ErrorFeedback::encode_range(std::size_t first, std::span<float> delta, std::uint64_t key,
+                                 std::span<std::byte> code) {
+  const std::size_t n = residual_.size();
+  const auto residual = std::span(residual_).subspan(first, delta.size());
+  for (std::size_t i = 0; i < delta.size(); ++i) delta[i] += decay_ * residual[i];
+  codec_.encode_range(n, first, delta, key, code);
+  codec_.decode_range(n, first, code, residual);
+  for (std::size_t i = 0; i < delta.size(); ++i) residual[i] = delta[i] - residual[i];
 }
 
 }  // namespace thinwire::quant

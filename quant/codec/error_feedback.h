@@ -32,6 +32,8 @@ class ErrorFeedback {
   // delta: num_values finite values in; on return it holds the sum that was encoded.
   // code: encoded_bytes(num_values), as Codec::encode.
   void encode(std::span<float> delta, std::uint64_t key, std::span<std::byte> code);
+  // The same of the values from `first` on, as Codec::encode_range: every value once a payload, in any order.
+  void encode_range(std::size_t first, std::span<float> delta, std::uint64_t key, std::span<std::byte> code);
 
   // outer_delta and encode in one sweep (quant/codec/outer_pass.h), with the same bits: encodes agreed -
   // local. Returns the index of the first NaN, or num_values; with a NaN, the object and the code are

@@ -23,13 +23,14 @@ BYTES_A_VALUE = {"fp32": 4, "int8": 1 + 4 / 256, "e3m0": 0.5 + 4 / 256}
 
 def formula(method, codec, feedback, workers):
     """Bytes a parameter: theta, gradient, Adam's two moments; G and V, or ddp's mean gradient; the residual; and of
-    what is in flight all workers' payloads (gathered; reduced it is two, and fewer)."""
+    what is in flight all workers' payloads (gathered; reduced it is two, and fewer), with ddp the own alone."""
     inner = 4 * 4
     agreed = 4 if method == "ddp" else 2 * 4
     residual = 4 if feedback else 0
     # ddp: all gradients at once. DiLoCo: one fragment, the whole; streaming: a fifth of it.
     at_once = 1 if method in ("ddp", "diloco") else 1 / 5
-    return inner + agreed + residual + at_once * workers * BYTES_A_VALUE[codec]
+    payloads = 1 if method == "ddp" else workers
+    return inner + agreed + residual + at_once * payloads * BYTES_A_VALUE[codec]
 
 
 def peak(program, text, blocks, method, codec, feedback, workers):

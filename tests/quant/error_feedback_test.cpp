@@ -45,6 +45,26 @@ TEST(ErrorFeedback, FollowsTheRuleOfSparseLoCo) {
   expect_rule({.name = "topk"}, 0.95f);
 }
 
+TEST(ErrorFeedback, CodesInRangesOfAnyOrderWhatItCodesAtOnce) {
+  constexpr std::size_t kValues = 2 * 4096 + 5;
+  for (const std::string& name : codec_names())
+    for (const Rounding rounding : {Rounding::kNearest, Rounding::kStochastic}) {
+      const auto codec = make_codec({.name = name, .rounding = rounding, .k = 256});
+      ErrorFeedback at_once(*codec, kValues, 0.9f), in_ranges(*codec, kValues, 0.9f);
+      std::vector<std::byte> expected(codec->encoded_bytes(kValues)), code(expected.size());
+      for (std::uint64_t round = 0; round < 3; ++round) {
+        std::vector<float> delta = normal_values(kValues, 70 + round), same = delta;
+        at_once.encode(delta, round, expected);
+        for (const std::size_t first : {std::size_t{4096}, std::size_t{8192}, std::size_t{0}}) {
+          const std::size_t count = std::min<std::size_t>(4096, kValues - first);
+          in_ranges.encode_range(first, std::span(same).subspan(first, count), round, code);
+        }
+        ASSERT_EQ(code, expected) << name << " round " << round;
+        ASSERT_EQ(bits_of(in_ranges.residual()), bits_of(at_once.residual())) << name << " round " << round;
+      }
+    }
+}
+
 // Under a steady delta every value's turn comes, however small, as what is dropped adds up.
 TEST(ErrorFeedback, SendsInTimeWhatASparseCodecDrops) {
   const auto codec = make_codec({.name = "topk"});

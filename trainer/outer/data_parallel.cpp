@@ -19,8 +19,7 @@ DataParallel::DataParallel(const OuterContext& context, std::vector<TrainedTenso
 void DataParallel::reduce_gradients(std::int64_t step) {
   const BusyTimer timer(busy_seconds_);
   parameters_.copy_gradients_to(gradient_);
-  exchange_.send(step, gradient_, short_digest_of({theta_digest_}));
-  pending_ = exchange_.receive(gradient_);
+  pending_ = exchange_.reduce(step, gradient_, short_digest_of({theta_digest_}));
   parameters_.set_gradients_from(gradient_);
 }
 

@@ -33,23 +33,13 @@ FragmentExchange::FragmentExchange(const OuterContext& context, std::shared_ptr<
     error_feedback_.emplace(*codec_, size, static_cast<float>(context.options.decay));
 }
 
-void FragmentExchange::send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest) {
-  refuse_nan(step, quant::find_nan(delta));
-  comm::Buffer payload(codec_->encoded_bytes(size_));
-  if (error_feedback_)
-    error_feedback_->encode(delta, key_of(step), payload);
-  else
-    codec_->encode(delta, key_of(step), payload);
-  submit(step, state_digest, std::move(payload));
-}
-
 void FragmentExchange::send_drift(std::int64_t step, std::span<const float> agreed,
                                   std::span<const float> live, std::uint64_t state_digest) {
   comm::Buffer payload(codec_->encoded_bytes(size_));
   refuse_nan(step, error_feedback_ ? error_feedback_->encode_delta(agreed, live, key_of(step), payload)
                                    : quant::encode_delta(*codec_, {.agreed = agreed, .local = live},
                                                          key_of(step), payload));
-  submit(step, state_digest, std::move(payload));
+  submit(comm::CodedMean::make(spec_of(step, state_digest), codec_, size_, std::move(payload)));
 }
 
 std::uint64_t FragmentExchange::key_of(std::int64_t step) const {
@@ -68,23 +58,19 @@ void FragmentExchange::refuse_nan(std::int64_t step, std::size_t index) const {
       context_.engine->rank(), step, describe_(index), fragment_));
 }
 
-void FragmentExchange::submit(std::int64_t step, std::uint64_t state_digest, comm::Buffer payload) {
-  sent_step_ = step;
-  state_digest_ = state_digest;
-  mean_ = comm::CodedMean::make({.step = static_cast<std::uint64_t>(sent_step_),
-                                 .fragment = fragment_,
-                                 .seed = context_.seed,
-                                 .leg = leg_,
-                                 .state_digest = state_digest_},
-                                codec_, size_, std::move(payload));
-  ticket_ = context_.engine->submit(mean_);
+comm::MeanSpec FragmentExchange::spec_of(std::int64_t step, std::uint64_t state_digest) const {
+  return {.step = static_cast<std::uint64_t>(step),
+          .fragment = fragment_,
+          .seed = context_.seed,
+          .leg = leg_,
+          .state_digest = state_digest};
 }
 
-CommitRecord FragmentExchange::receive(std::span<float> mean) {
-  CommitRecord record = wait();
-  mean_->decode_mean(mean);
-  end(quant::measure(*codec_, {mean_->payload(), size_}, mean), record);
-  return record;
+void FragmentExchange::submit(std::shared_ptr<comm::CodedMean> mean) {
+  mean_ = std::move(mean);
+  sent_step_ = static_cast<std::int64_t>(mean_->spec().step);
+  state_digest_ = mean_->spec().state_digest;
+  ticket_ = context_.engine->submit(mean_);
 }
 
 CommitRecord FragmentExchange::receive(const OuterStep& step) {
@@ -104,6 +90,25 @@ CommitRecord FragmentExchange::receive(const OuterStep& step) {
                   .own = &own});
   });
   end(measures, record);
+  return record;
+}
+
+CommitRecord FragmentExchange::reduce(std::int64_t step, std::span<float> values,
+                                      std::uint64_t state_digest) {
+  refuse_nan(step, quant::find_nan(values));
+  reduced_payload_.resize(codec_->encoded_bytes(size_));
+  const auto encode = [this, values, key = key_of(step)](const quant::Range& range,
+                                                         std::span<std::byte> part) {
+    const auto those = values.subspan(range.first, range.count);
+    if (error_feedback_)
+      error_feedback_->encode_range(range.first, those, key, reduced_payload_);
+    else
+      codec_->encode_range(size_, range.first, those, key, reduced_payload_);
+    codec_->slice(reduced_payload_, size_, range, part);
+  };
+  submit(comm::CodedMean::make(spec_of(step, state_digest), codec_, values, encode));
+  CommitRecord record = wait();
+  end(quant::measure(*codec_, {reduced_payload_, size_}, values), record);
   return record;
 }
 
@@ -173,7 +178,9 @@ void FragmentExchange::load(const State& state) {
 }
 
 void FragmentExchange::resend() {
-  if (!loaded_payload_.empty()) submit(sent_step_, state_digest_, std::exchange(loaded_payload_, {}));
+  if (loaded_payload_.empty()) return;
+  submit(comm::CodedMean::make(spec_of(sent_step_, state_digest_), codec_, size_,
+                               std::exchange(loaded_payload_, {})));
 }
 
 }  // namespace thinwire::trainer

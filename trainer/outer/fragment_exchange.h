@@ -28,21 +28,18 @@ class FragmentExchange {
   bool in_flight() const { return mean_ != nullptr; }
   std::int64_t sent_step() const { return sent_step_; }
 
-  // Encodes delta, which is overwritten, and starts its mean. state_digest: of the agreed state, compared
-  // with every worker's on arrival. Throws std::runtime_error that names worker, tensor and index if a value
-  // is NaN; nothing is sent then.
-  void send(std::int64_t step, std::span<float> delta, std::uint64_t state_digest);
-  // The same for delta = agreed - live, in one sweep over memory.
+  // Encodes delta = agreed - live, in one sweep over memory, and starts its mean. state_digest: of the agreed
+  // state, compared with every worker's on arrival. Throws std::runtime_error that names worker, tensor and
+  // index if a value is NaN; nothing is sent then.
   void send_drift(std::int64_t step, std::span<const float> agreed, std::span<const float> live,
                   std::uint64_t state_digest);
 
   // What the other workers decode from this one's part of the mean in flight.
   void decode_own(std::span<float> values) const { codec_->decode(mean_->payload(), values); }
 
-  // Waits for the mean over workers of what was sent. Fills step-independent fields of a record.
-  // Throws std::runtime_error if workers hold different agreed states.
-  CommitRecord receive(std::span<float> mean);
-  // The same, and takes the outer step with the mean, in one sweep over memory.
+  // Waits for the mean over workers of what was sent and takes the outer step with it, in one sweep over
+  // memory. Fills step-independent fields of a record. Throws std::runtime_error if workers hold different
+  // agreed states.
   struct OuterStep {
     quant::NesterovRule rule = {};
     float alpha = 0;  // of merge_into_local
@@ -51,6 +48,10 @@ class FragmentExchange {
     std::span<float> local = {};  // or empty: nothing is merged
   };
   CommitRecord receive(const OuterStep& step);
+
+  // values = their mean over workers. Both of the above in one, for a caller who waits: a segment is coded
+  // and decoded while others travel.
+  CommitRecord reduce(std::int64_t step, std::span<float> values, std::uint64_t state_digest);
 
   // The residual and what is in flight. load() does not send: resend() does, in the same order on all
   // workers.
@@ -61,7 +62,8 @@ class FragmentExchange {
  private:
   std::uint64_t key_of(std::int64_t step) const;
   void refuse_nan(std::int64_t step, std::size_t index) const;
-  void submit(std::int64_t step, std::uint64_t state_digest, comm::Buffer payload);
+  comm::MeanSpec spec_of(std::int64_t step, std::uint64_t state_digest) const;
+  void submit(std::shared_ptr<comm::CodedMean> mean);
   void compare_digests() const;
   // Before and after the mean is made use of.
   CommitRecord wait();
@@ -79,7 +81,8 @@ class FragmentExchange {
   std::uint64_t state_digest_ = 0;
   std::shared_ptr<comm::CodedMean> mean_;  // shared with the engine while in flight
   comm::Ticket ticket_;
-  comm::Buffer loaded_payload_;  // from a checkpoint, until resend()
+  comm::Buffer loaded_payload_;   // from a checkpoint, until resend()
+  comm::Buffer reduced_payload_;  // reduce()'s own
 };
 
 }  // namespace thinwire::trainer
