@@ -76,14 +76,15 @@ void update(const UpdateRule& rule, float* mean, float* momentum, float* agreed,
 void add_measures(const float* own, const float* mean, std::size_t n, TileSums& sums) {
   constexpr std::size_t kParts = 8;
   double own_square[kParts] = {}, mean_square[kParts] = {}, product[kParts] = {};
-  for (std::size_t i = 0; i < n; i += kParts) {
-    for (std::size_t k = 0; k < kParts && i + k < n; ++k) {
-      const double a = own[i + k], b = mean[i + k];
-      own_square[k] += a * a;
-      mean_square[k] += b * b;
-      product[k] += a * b;
-    }
-  }
+  const auto add = [&](std::size_t k, double a, double b) {
+    own_square[k] += a * a;
+    mean_square[k] += b * b;
+    product[k] += a * b;
+  };
+  const std::size_t whole = n - n % kParts;
+  for (std::size_t i = 0; i < whole; i += kParts)
+    for (std::size_t k = 0; k < kParts; ++k) add(k, own[i + k], mean[i + k]);
+  for (std::size_t i = whole; i < n; ++i) add(i - whole, own[i], mean[i]);
   for (std::size_t k = 0; k < kParts; ++k) {
     sums.own_square += own_square[k];
     sums.mean_square += mean_square[k];
