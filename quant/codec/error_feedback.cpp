@@ -4,6 +4,7 @@
 #include <string>
 
 #include "quant/codec/outer_pass.h"
+#include "quant/codec/tiles.h"
 
 namespace thinwire::quant {
 
@@ -35,11 +36,14 @@ void ErrorFeedback::encode(std::span<float> delta, std::uint64_t key, std::span<
 void ErrorFeedback::encode_range(std::size_t first, std::span<float> delta, std::uint64_t key,
                                  std::span<std::byte> code) {
   const std::size_t n = residual_.size();
-  const auto residual = std::span(residual_).subspan(first, delta.size());
-  for (std::size_t i = 0; i < delta.size(); ++i) delta[i] += decay_ * residual[i];
-  codec_.encode_range(n, first, delta, key, code);
-  codec_.decode_range(n, first, code, residual);
-  for (std::size_t i = 0; i < delta.size(); ++i) residual[i] = delta[i] - residual[i];
+  for_tiles(tile_of(codec_), {0, delta.size()}, [&](std::size_t begin, std::size_t count) {
+    const auto values = delta.subspan(begin, count);
+    const auto residual = std::span(residual_).subspan(first + begin, count);
+    for (std::size_t i = 0; i < count; ++i) values[i] += decay_ * residual[i];
+    codec_.encode_range(n, first + begin, values, key, code);
+    codec_.decode_range(n, first + begin, code, residual);
+    for (std::size_t i = 0; i < count; ++i) residual[i] = values[i] - residual[i];
+  });
 }
 
 }  // namespace thinwire::quant
