@@ -12,10 +12,6 @@ namespace {
 // A peer this many messages ahead of us is lost in its order, not early.
 constexpr std::size_t kMaxEarlyMessages = 4096;
 
-double seconds(Clock::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 double checked_timeout(double timeout_s) {
   if (timeout_s > 0 && timeout_s <= 1e8) return timeout_s;
   throw std::invalid_argument(
@@ -31,7 +27,7 @@ std::string_view name(Traffic traffic) {
 Communicator::Core::Core(std::unique_ptr<Transport> transport, double timeout_s)
     : transport_(std::move(transport)),
       timeout_s_(checked_timeout(timeout_s)),
-      timeout_(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_s))),
+      timeout_(duration_of(timeout_s)),
       lost_(transport_->size()) {}
 
 Communicator::Core::~Core() {
@@ -269,7 +265,7 @@ void Communicator::Core::fail(CommError::Kind kind, const Work::State& state, in
                               const std::string& found) {
   fail(CommError(kind, fmt::format("[{}] rank {}, peer {}, seq {}, after {:.1f} s: {}", state.request.what,
                                    transport_->rank(), peer, state.request.sequence,
-                                   seconds(Clock::now() - state.start), found)));
+                                   seconds_of(Clock::now() - state.start), found)));
 }
 
 void Communicator::Core::fail(const CommError& error) {

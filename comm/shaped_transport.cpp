@@ -12,9 +12,8 @@ namespace {
 // The size that a peer announces is any number: so long counts as for ever, and such times still add up.
 constexpr double kForEverS = 24 * 3600;
 
-Clock::duration to_duration(double seconds) {
-  return std::chrono::duration_cast<Clock::duration>(
-      std::chrono::duration<double>(std::min(seconds, kForEverS)));
+Clock::duration bounded(double seconds) {
+  return duration_of(std::min(seconds, kForEverS));
 }
 
 // One direction of the access link.
@@ -24,7 +23,7 @@ class Server {
 
   Clock::duration transmission(std::size_t num_bytes) const {
     if (bits_per_s_ == 0) return Clock::duration::zero();
-    return to_duration(8.0 * static_cast<double>(ethernet_bytes(num_bytes)) / bits_per_s_);
+    return bounded(8.0 * static_cast<double>(ethernet_bytes(num_bytes)) / bits_per_s_);
   }
 
   // When a message that could start at `earliest` has passed.
@@ -46,7 +45,7 @@ class ShapedTransport final : public Transport {
   ShapedTransport(std::unique_ptr<Transport> inner, const LinkSpec& link, ClockFunction clock)
       : inner_(std::move(inner)),
         clock_(std::move(clock)),
-        one_way_(to_duration(link.rtt_s / 2)),
+        one_way_(bounded(link.rtt_s / 2)),
         up_(link.up_bits_per_s),
         down_(link.down_bits_per_s),
         last_due_(inner_->size()) {}

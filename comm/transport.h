@@ -7,7 +7,6 @@
 // Thread safety: none; the thread that made a transport makes all calls on it and destroys it.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,10 +16,11 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/clock.h"
+
 namespace thinwire::comm {
 
 using Buffer = std::vector<std::byte>;
-using Clock = std::chrono::steady_clock;
 
 // What a message is charged to. Wire bytes are our header and payload, counted once per destination by the
 // sender; control bytes (digests, barriers, broadcasts, metrics) are counted apart. A backend's own envelope

@@ -13,6 +13,7 @@
 #include "comm/backend/grpc/call_count.h"
 #include "comm/backend/grpc/endpoint.h"
 #include "comm/backend/grpc/limits.h"
+#include "comm/clock.h"
 #include "comm/errors.h"
 #include "thinwire.grpc.pb.h"
 
@@ -20,12 +21,7 @@ namespace thinwire::comm {
 
 namespace {
 
-using std::chrono::steady_clock;
 using Code = grpc::StatusCode;
-
-steady_clock::duration seconds(double count) {
-  return std::chrono::duration_cast<steady_clock::duration>(std::chrono::duration<double>(count));
-}
 
 v1::Join to_proto(const JoinRequest& request) {
   v1::Join join;
@@ -86,7 +82,7 @@ class AttendCall final : public grpc::ClientBidiReactor<v1::FromWorker, v1::ToWo
   };
   // Returns at the first news that `enough` takes, or at the deadline.
   template <class Enough>
-  News wait(steady_clock::time_point deadline, Enough enough) {
+  News wait(Clock::time_point deadline, Enough enough) {
     std::unique_lock lock(mutex_);
     changed_.wait_until(lock, deadline, [&] { return news_.end || enough(news_); });
     return news_;
@@ -195,7 +191,7 @@ struct Attendance::Impl {
 
   // Asks until a coordinator answers.
   AttendCall::News ask(const JoinRequest& request) {
-    const auto deadline = steady_clock::now() + seconds(options.timeout_s);
+    const auto deadline = Clock::now() + duration_of(options.timeout_s);
     for (;;) {
       call = std::make_shared<AttendCall>(inbox, count);
       call->open(*stub, request);
@@ -205,8 +201,7 @@ struct Attendance::Impl {
         throw_refusal(*news.end, options.coordinator);
       }
       if (news.end && is_about_certificates(*news.end)) throw_bad_certificates(*news.end);
-      if (!news.end || steady_clock::now() + std::chrono::milliseconds(200) > deadline)
-        throw_silence(news.end);
+      if (!news.end || Clock::now() + std::chrono::milliseconds(200) > deadline) throw_silence(news.end);
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
   }
@@ -246,7 +241,7 @@ Attendance::~Attendance() {
 Placement Attendance::join(const JoinRequest& request) {
   const double wait_s = impl_->ask(request).wait_s.value_or(0);
   const double bounded_s = std::clamp(wait_s, 0.0, 7 * 86400.0) + impl_->options.timeout_s;
-  const auto news = impl_->call->wait(steady_clock::now() + seconds(bounded_s),
+  const auto news = impl_->call->wait(Clock::now() + duration_of(bounded_s),
                                       [](const auto& so_far) { return so_far.welcome.has_value(); });
   if (news.welcome) return placement_from(*news.welcome);
   if (news.end) throw_refusal(*news.end, impl_->options.coordinator);
@@ -256,7 +251,7 @@ Placement Attendance::join(const JoinRequest& request) {
 void Attendance::leave(bool finished, std::string_view reason) noexcept {
   if (!impl_->call) return;
   impl_->call->leave(finished, reason);
-  impl_->call->wait(steady_clock::now() + kFarewellTime, [](const auto&) { return false; });
+  impl_->call->wait(Clock::now() + kFarewellTime, [](const auto&) { return false; });
 }
 
 }  // namespace thinwire::comm

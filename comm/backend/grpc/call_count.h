@@ -4,11 +4,12 @@
 // Thread safety of CallCount: all members, from any thread.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <utility>
+
+#include "comm/clock.h"
 
 namespace thinwire::comm {
 
@@ -24,7 +25,7 @@ class CallCount {
     changed_.notify_all();
   }
   // False if some have not ended by then.
-  bool wait_until(std::chrono::steady_clock::time_point deadline) {
+  bool wait_until(Clock::time_point deadline) {
     std::unique_lock lock(mutex_);
     return changed_.wait_until(lock, deadline, [&] { return count_ == 0; });
   }

@@ -18,18 +18,14 @@
 #include "comm/backend/grpc/endpoint.h"
 #include "comm/backend/grpc/limits.h"
 #include "comm/backend/grpc/roster.h"
+#include "comm/clock.h"
 #include "thinwire.grpc.pb.h"
 
 namespace thinwire::comm {
 
 namespace {
 
-using std::chrono::steady_clock;
 using Code = grpc::StatusCode;
-
-steady_clock::duration seconds(double count) {
-  return std::chrono::duration_cast<steady_clock::duration>(std::chrono::duration<double>(count));
-}
 
 // From the system's source of random numbers.
 std::string random_key() {
@@ -124,7 +120,7 @@ class Desk {
   std::string name_of(Roster::Id id) const;
 
   const CoordinatorOptions options_;
-  const steady_clock::time_point born_ = steady_clock::now();
+  const Clock::time_point born_ = Clock::now();
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -135,7 +131,7 @@ class Desk {
   std::map<Roster::Id, std::shared_ptr<AttendCall>> calls_;
   std::map<Roster::Id, std::string> names_;
   std::optional<std::string> first_loss_;
-  std::optional<steady_clock::time_point> broken_since_;
+  std::optional<Clock::time_point> broken_since_;
   bool stopped_ = false;
   int num_calls_ = 0;
 };
@@ -247,8 +243,8 @@ grpc::Status Desk::join(const std::shared_ptr<AttendCall>& call, const v1::Join&
   calls_[id] = call;
   say(fmt::format("{} at {} joined; {}", join.name(), join.address(), roster_.attendance()));
   v1::ToWorker words;
-  const auto left = seconds(options_.join_timeout_s) - (steady_clock::now() - born_);
-  words.mutable_admitted()->set_wait_s(std::max(0.0, std::chrono::duration<double>(left).count()));
+  const auto left = duration_of(options_.join_timeout_s) - (Clock::now() - born_);
+  words.mutable_admitted()->set_wait_s(std::max(0.0, seconds_of(left)));
   call->put(std::move(words));
   if (roster_.complete()) welcome_all();
   return grpc::Status::OK;
@@ -297,7 +293,7 @@ void Desk::depart(Roster::Id id, bool finished, const std::string& reason) {
   say(fmt::format("{} left: {}", name_of(id), reason));
   if (!roster_.complete()) return;
   if (!first_loss_) first_loss_ = fmt::format("{}: {}", name_of(id), reason);
-  if (!broken_since_) broken_since_ = steady_clock::now();
+  if (!broken_since_) broken_since_ = Clock::now();
   v1::ToWorker words;
   words.mutable_lost()->set_rank(static_cast<std::uint32_t>(roster_.rank_of(id)));
   words.mutable_lost()->set_reason(reason);
@@ -306,10 +302,10 @@ void Desk::depart(Roster::Id id, bool finished, const std::string& reason) {
 
 Coordinator::Outcome Desk::wait() {
   using End = Coordinator::End;
-  const auto join_deadline = born_ + seconds(options_.join_timeout_s);
+  const auto join_deadline = born_ + duration_of(options_.join_timeout_s);
   std::unique_lock lock(mutex_);
   for (;;) {
-    const auto now = steady_clock::now();
+    const auto now = Clock::now();
     if (stopped_) return {End::kStopped, "stopped"};
     if (roster_.deserted()) {
       if (roster_.finished()) return {End::kFinished, "every worker has finished"};
@@ -319,10 +315,10 @@ Coordinator::Outcome Desk::wait() {
       return {End::kIncomplete, fmt::format("expected {} workers within {:.1f} s, {}", options_.workers,
                                             options_.join_timeout_s, roster_.attendance())};
     }
-    if (broken_since_ && now >= *broken_since_ + seconds(options_.silence_s))
+    if (broken_since_ && now >= *broken_since_ + duration_of(options_.silence_s))
       return {End::kBroken, *first_loss_};
     auto next = roster_.complete() ? now + std::chrono::hours(1) : join_deadline;
-    if (broken_since_) next = *broken_since_ + seconds(options_.silence_s);
+    if (broken_since_) next = *broken_since_ + duration_of(options_.silence_s);
     changed_.wait_until(lock, next);
   }
 }

@@ -171,8 +171,7 @@ void GrpcTransport::take(Inbox::Entry& entry, std::vector<TransportEvent>& event
 // Every peer has answered, so that an address or a certificate that does not fit shows before the first
 // exchange. A peer that is lost meanwhile ends the wait; the first exchange says why.
 void GrpcTransport::wait_for_peers(double limit_s) {
-  const auto deadline =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limit_s));
+  const auto deadline = Clock::now() + duration_of(limit_s);
   Backoff backoff;
   for (const Member& member : placement_.members) {
     while (peers_[member.rank] && !peers_[member.rank]->connected()) {

@@ -16,6 +16,7 @@
 #include "comm/backend/grpc/endpoint.h"
 #include "comm/backend/grpc/limits.h"
 #include "comm/backend/grpc/roster.h"
+#include "comm/clock.h"
 #include "thinwire.grpc.pb.h"
 
 namespace thinwire::comm {
@@ -131,7 +132,7 @@ class Lobby {
     const std::scoped_lock lock(mutex_);
     if (--num_answers_ == 0) idle_.notify_all();
   }
-  void wait_until_answered(std::chrono::steady_clock::time_point deadline) {
+  void wait_until_answered(Clock::time_point deadline) {
     std::unique_lock lock(mutex_);
     idle_.wait_until(lock, deadline, [&] { return num_answers_ == 0; });
   }
@@ -474,7 +475,7 @@ struct Inbound::Impl {
     lobby->on_greeted([this](const std::string& peer) { server.listener().greeted(peer); });
   }
   ~Impl() {
-    lobby->wait_until_answered(std::chrono::steady_clock::now() + kFarewellTime);
+    lobby->wait_until_answered(Clock::now() + kFarewellTime);
     lobby->on_greeted({});
     server.stop();
     lobby->wait_until_idle();

@@ -20,11 +20,11 @@
 #include <utility>
 #include <vector>
 
+#include "comm/clock.h"
+
 namespace thinwire::comm {
 
 namespace {
-
-using std::chrono::steady_clock;
 
 class Descriptor {
  public:
@@ -47,7 +47,7 @@ class Descriptor {
 struct Connection {
   Descriptor watch;  // a duplicate: it outlives gRPC's own, and tells when that was shut down
   std::string peer;
-  steady_clock::time_point born;
+  Clock::time_point born;
   bool greeted = false;
 };
 
@@ -173,7 +173,7 @@ void Listener::Impl::run() {
 
 // Forgets connections that are gone and shuts those down that stayed silent. Under the mutex.
 void Listener::Impl::sweep() {
-  const auto now = steady_clock::now();
+  const auto now = Clock::now();
   std::erase_if(connections, [&](const Connection& connection) {
     if (!connection.greeted && now - connection.born > options.greeting_time) {
       ::shutdown(connection.watch.get(), SHUT_RDWR);
@@ -201,7 +201,7 @@ bool Listener::Impl::admit(int fd, const std::string& peer) {
   if (connections.size() >= options.max_connections) return false;
   Descriptor watch(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (watch.get() < 0) return false;
-  connections.push_back({std::move(watch), peer, steady_clock::now()});
+  connections.push_back({std::move(watch), peer, Clock::now()});
   return true;
 }
 

@@ -269,7 +269,7 @@ void Outbound::leave(std::string_view reason) {
   impl_->give_up_messages();
 }
 
-void Outbound::wait_until_heard(std::chrono::steady_clock::time_point deadline) {
+void Outbound::wait_until_heard(Clock::time_point deadline) {
   impl_->count->wait_until(deadline);
 }
 

@@ -2,7 +2,6 @@
 // control messages never wait behind data.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include "comm/backend/grpc/inbox.h"
 #include "comm/backend/grpc/membership.h"
 #include "comm/backend/grpc/tls_files.h"
+#include "comm/clock.h"
 
 namespace thinwire::comm {
 
@@ -32,7 +32,7 @@ class Outbound {
   // The last words; messages under way are given up, and their bytes not read any more.
   void leave(std::string_view reason);
   // Waits until the peer has heard the last words, it is gone, or the time is over.
-  void wait_until_heard(std::chrono::steady_clock::time_point deadline);
+  void wait_until_heard(Clock::time_point deadline);
 
   // The peer has answered our greeting.
   bool connected() const;

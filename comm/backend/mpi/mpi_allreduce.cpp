@@ -16,7 +16,7 @@ class Allreduce final : public MpiAllreduce {
     const auto start = Clock::now();
     THINWIRE_MPI_CHECK(MPI_Allreduce(MPI_IN_PLACE, values_.data(), static_cast<int>(values_.size()),
                                      MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD));
-    seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+    seconds_ = seconds_of(Clock::now() - start);
     return true;
   }
   double seconds() const override { return seconds_; }

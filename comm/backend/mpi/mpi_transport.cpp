@@ -171,7 +171,7 @@ void MpiTransport::complete(MPI_Request request, const char* what) {
     THINWIRE_MPI_CHECK(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
     if (done != 0) return;
     if (joined_) poll(events);
-    if (peer_left_ || std::chrono::duration<double>(Clock::now() - start).count() > timeout_s_) {
+    if (peer_left_ || seconds_of(Clock::now() - start) > timeout_s_) {
       throw CommError(
           peer_left_ ? CommError::Kind::kPeerLost : CommError::Kind::kTimeout,
           fmt::format("[mpi] rank {}: expected all {} ranks to {}, some did not within {} s; look at their "

@@ -135,8 +135,7 @@ NcclTransport::NcclTransport(std::unique_ptr<NcclApi> api, std::unique_ptr<Trans
 
 void NcclTransport::join(double timeout_s) {
   join_all();
-  const auto deadline =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_s));
+  const auto deadline = Clock::now() + duration_of(timeout_s);
   Backoff backoff;
   while (const std::optional<int> peer = missing_peer()) {
     if (peers_[*peer].farewell) {
