@@ -71,6 +71,10 @@ void Communicator::reuse(Buffer storage) {
   core_->transport().reuse(std::move(storage));
 }
 
+void Communicator::keep(std::shared_ptr<const void> owner) {
+  core_->transport().keep(std::move(owner));
+}
+
 std::unique_ptr<Work> Communicator::exchange(ExchangeRequest request) {
   return std::make_unique<Work>(core_->begin(std::move(request)));
 }

@@ -7,7 +7,8 @@
 //   while (!work->test()) { ... }                  // right: polls, does other things, never blocks
 //   std::vector<Buffer> all = work->take();         // right: only after test() returned true
 //
-//   communicator.exchange(...); mine.clear();       // WRONG: outgoing bytes must live until the work is done
+//   communicator.exchange(...); mine.clear();       // WRONG: `mine` must live until the work is done; after
+//                                                   // an error, hand their owner to keep()
 //   exchange(sequence 7) on rank 0, 8 on rank 1     // WRONG: kOutOfPhase on both at the deadline, never a
 //   hang
 //
@@ -16,7 +17,6 @@
 // call on it and on its works throws that error again, and the peers are told. Make a new world to go on.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -105,6 +105,9 @@ class Communicator {
 
   // Hands back what take() gave, for later messages to come in: in steady state nothing is allocated.
   void reuse(Buffer storage);
+
+  // After an error: the owner of outgoing bytes of works that are not done, as Transport::keep.
+  void keep(std::shared_ptr<const void> owner);
 
   // Puts a layer (a shaped link) around the transport. Before the first exchange; std::logic_error
   // afterwards.

@@ -1,7 +1,6 @@
 // The inside of a communicator: matches messages to exchanges, and turns what goes wrong into errors.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>

@@ -62,8 +62,7 @@ struct ProgressEngine::Impl {
 
   // Owned by the engine's thread.
   std::vector<Entry> in_flight;
-  std::vector<std::shared_ptr<Operation>>
-      failed;  // their bytes may still be read until the communicator is gone
+  std::vector<std::shared_ptr<Operation>> failed;  // a backend may still read their bytes
   Backoff backoff;
 
   // Guarded by mutex.
@@ -102,6 +101,8 @@ void ProgressEngine::Impl::run() {
   } else {
     communicator->fail(CommError(CommError::Kind::kClosed, "it failed; its own message says why"));
   }
+  for (const auto& operation : failed) communicator->keep(operation);
+  for (const Entry& entry : in_flight) communicator->keep(entry.operation);
   communicator.reset();
   close_all();
 }

@@ -20,8 +20,8 @@ namespace thinwire::comm {
 class Operation {
  public:
   virtual ~Operation() = default;
-  // Moves what can be moved without blocking; true when complete. Throwing fails the operation; the engine
-  // then keeps it alive until the communicator is gone, for a backend may still read its bytes.
+  // Moves what can be moved without blocking; true when complete. Throwing fails the operation; it then lives
+  // until the communicator is gone, and for ever over a backend that may read its bytes even after that.
   virtual bool advance(Communicator& communicator, std::uint64_t id) = 0;
   virtual std::optional<Clock::time_point> next_event() const { return std::nullopt; }
 };

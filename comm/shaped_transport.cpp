@@ -63,6 +63,7 @@ class ShapedTransport final : public Transport {
 
   void accept(int peer, std::uint64_t sequence) override { inner_->accept(peer, sequence); }
   void reuse(Buffer storage) override { inner_->reuse(std::move(storage)); }
+  void keep(std::shared_ptr<const void> owner) override { inner_->keep(std::move(owner)); }
 
   void poll(std::vector<TransportEvent>& events) override {
     const auto now = clock_();

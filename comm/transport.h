@@ -31,7 +31,7 @@ struct OutgoingMessage {
   int peer = 0;
   std::uint64_t sequence = 0;
   Traffic traffic = Traffic::kWire;
-  std::span<const std::byte> bytes;  // must live until kSent
+  std::span<const std::byte> bytes;  // must live until kSent; after an error see keep()
   bool expected = false;             // the peer has called expect(), or will
 };
 
@@ -85,6 +85,10 @@ class Transport {
 
   // After an error: tells the peers, as far as possible, that this rank stops and why. No sends afterwards.
   virtual void leave(std::string_view reason) noexcept = 0;
+
+  // The owner of messages that are still being sent when the transport ends. A backend whose library may read
+  // them even then never lets go of it.
+  virtual void keep(std::shared_ptr<const void> /*owner*/) {}  // NOLINT(performance-unnecessary-value-param)
 };
 
 }  // namespace thinwire::comm

@@ -47,11 +47,12 @@ class GatherMean final : public FragmentMean {
     seal_frame(info_of(segment, communicator.rank()), frames[0]);
     std::vector<std::span<const std::byte>> outgoing(communicator.size(), frames[0]);
     outgoing[communicator.rank()] = {};
-    auto work = start(communicator, id,
-                      {.address = {.segment = segment},
-                       .outgoing = std::move(outgoing),
-                       .num_values = std::vector<std::size_t>(communicator.size(), range.count)});
-    lane_.start(std::move(frames), std::move(work));
+    lane_.start(std::move(frames), [&] {
+      return start(communicator, id,
+                   {.address = {.segment = segment},
+                    .outgoing = std::move(outgoing),
+                    .num_values = std::vector<std::size_t>(communicator.size(), range.count)});
+    });
   }
 
   void receive(Communicator& communicator) {

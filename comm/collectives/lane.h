@@ -37,9 +37,12 @@ class Lane {
     return communicator.sending() < kSendingOnHold && next_event().has_value();
   }
 
-  // frames: what is sent, which the lane keeps until the exchange has ended.
-  void start(std::vector<Buffer> frames, std::unique_ptr<Work> work) {
-    under_way_.push_back({std::move(frames), std::move(work)});
+  // frames: what is sent, which the lane keeps until the exchange has ended; and if begin throws, too: some
+  // of them may be on their way.
+  template <class Begin>
+  void start(std::vector<Buffer> frames, const Begin& begin) {
+    under_way_.push_back({std::move(frames), nullptr});
+    under_way_.back().work = begin();
   }
 
   // Moves what can be moved; true if the oldest exchange has all its messages.

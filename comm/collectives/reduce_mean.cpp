@@ -90,11 +90,12 @@ class ReduceMean final : public FragmentMean {
     }
     std::vector<std::span<const std::byte>> outgoing(frames.begin(), frames.end());
     outgoing[rank_] = {};
-    auto work = start(communicator, id,
-                      {.address = {.leg = 0, .segment = segment},
-                       .outgoing = std::move(outgoing),
-                       .num_values = std::vector<std::size_t>(chunks_.size(), count(rank_, segment))});
-    values_.start(std::move(frames), std::move(work));
+    values_.start(std::move(frames), [&] {
+      return start(communicator, id,
+                   {.address = {.leg = 0, .segment = segment},
+                    .outgoing = std::move(outgoing),
+                    .num_values = std::vector<std::size_t>(chunks_.size(), count(rank_, segment))});
+    });
   }
 
   // The mean of a segment of the own chunk, coded: to be sent when the link has room.
@@ -132,11 +133,12 @@ class ReduceMean final : public FragmentMean {
     outgoing[rank_] = {};
     std::vector<std::size_t> num_values;
     for (std::size_t r = 0; r < chunks_.size(); ++r) num_values.push_back(count(r, segment));
-    auto work = start(communicator, id,
-                      {.address = {.leg = 1, .segment = segment},
-                       .outgoing = std::move(outgoing),
-                       .num_values = std::move(num_values)});
-    means_.start(std::move(frames), std::move(work));
+    means_.start(std::move(frames), [&] {
+      return start(communicator, id,
+                   {.address = {.leg = 1, .segment = segment},
+                    .outgoing = std::move(outgoing),
+                    .num_values = std::move(num_values)});
+    });
   }
 
   void receive_means(Communicator& communicator) {

@@ -100,6 +100,40 @@ TEST(MpiTransport, LeavesWhatIsUnderWayToMpi) {
   if (abandoned) abandoned->leave("rank 0 has left");
 }
 
+// Sends what the peers have no memory for, and then fails.
+class FailingSend final : public Operation {
+ public:
+  bool advance(Communicator& communicator, std::uint64_t id) override {
+    const std::vector<std::span<const std::byte>> outgoing(communicator.size(), bytes_);
+    if (!work_)
+      work_ =
+          communicator.exchange({.sequence = exchange_sequence(id, 0), .outgoing = outgoing, .what = "test"});
+    throw std::runtime_error("it thinks better of it");
+  }
+
+ private:
+  const Buffer bytes_ = Buffer(8'000'000);
+  std::unique_ptr<Work> work_;
+};
+
+// The peers may take it from MPI when the engine is long gone.
+TEST(MpiEngine, NeverFreesWhatWasBeingSentWhenItEnds) {
+  if (world_size() < 2) GTEST_SKIP() << "needs a peer";
+  const auto session = std::make_shared<MpiSession>();
+  std::weak_ptr<Operation> sending;
+  {
+    ProgressEngine engine(
+        [&] { return std::make_unique<Communicator>(make_mpi_transport(session, 60), 60); });
+    engine.start();
+    engine.barrier();
+    auto operation = std::make_shared<FailingSend>();
+    sending = operation;
+    EXPECT_THROW(engine.submit(std::move(operation)).wait(), std::runtime_error);
+  }
+  EXPECT_FALSE(sending.expired());
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
 TEST(MpiEngine, GathersOnAThreadOfItsOwn) {
   const auto session = std::make_shared<MpiSession>();
   ProgressEngine engine([&] { return std::make_unique<Communicator>(make_mpi_transport(session, 60), 60); });

@@ -222,7 +222,10 @@ class AnnouncingTransport final : public Transport {
   int rank() const override { return 0; }
   int size() const override { return 2; }
   std::string_view name() const override { return "announcing"; }
-  Clock::time_point send(const OutgoingMessage&) override { return Clock::now(); }
+  Clock::time_point send(const OutgoingMessage& message) override {
+    sending.push_back(message.bytes);
+    return Clock::now();
+  }
   void accept(int, std::uint64_t) override { ++accepted; }
   void poll(std::vector<TransportEvent>& events) override {
     std::move(events_.begin(), events_.end(), std::back_inserter(events));
@@ -231,6 +234,7 @@ class AnnouncingTransport final : public Transport {
   void leave(std::string_view) noexcept override {}
 
   int accepted = 0;
+  std::vector<std::span<const std::byte>> sending;
 
  private:
   std::vector<TransportEvent> events_;
@@ -251,6 +255,24 @@ CommError error_after(std::vector<TransportEvent> events, int accepted) {
 
 TransportEvent announced(std::uint64_t num_bytes, std::uint64_t sequence = 7) {
   return {.kind = TransportEvent::Kind::kAnnounced, .peer = 1, .sequence = sequence, .num_bytes = num_bytes};
+}
+
+// The mean sends, and only then finds what the peer announced before: a backend may read on.
+TEST(HostilePeer, EndsAMeanThatKeepsWhatItWasSending) {
+  for (const Leg leg : {Leg::kGather, Leg::kReduce}) {
+    auto transport =
+        std::make_unique<AnnouncingTransport>(std::vector{announced(kHuge, exchange_sequence(0, 0))});
+    AnnouncingTransport& peer = *transport;
+    Communicator communicator(std::move(transport), kPatient);
+    const auto other = communicator.exchange({.sequence = 7, .outgoing = {{}, {}}, .what = "test"});
+    other->test();  // hears of the message
+    Buffer payload(int8()->encoded_bytes(kValues));
+    const auto mean = CodedMean::make(spec_of(leg), int8(), kValues, payload);
+    expect_refused(expect_comm_error([&] { mean->advance(communicator, 0); }), Kind::kBadMessage,
+                   "announced");
+    const std::size_t n = leg == Leg::kGather ? kValues : chunk_of(1, 2, kValues, 64).num_values;
+    EXPECT_NO_THROW(quant::read_message(peer.sending.back(), frame_info(spec_of(leg), *int8(), n, {})));
+  }
 }
 
 TEST(HostilePeer, GetsNoRoomForALengthOverTheLimit) {

@@ -56,14 +56,14 @@ struct Transfer {
   std::size_t num_received = 0;  // while expected
 };
 
-// MPI writes to the memory of a receive that a peer answers late, from whatever call of this process comes
-// next, on any communicator; a matched receive cannot be cancelled. So what is under way when a transport
-// ends is never freed.
-void leave_to_mpi(std::vector<std::shared_ptr<Transfer>> transfers) {
+// MPI writes to the memory of a receive that a peer answers late, and reads that of a send, from whatever
+// call of this process comes next, on any communicator; a matched request cannot be cancelled. So what is
+// under way when a transport ends is never freed.
+void leave_to_mpi(std::shared_ptr<const void> memory) {
   static std::mutex mutex;
-  static auto& kept = *new std::vector<std::shared_ptr<Transfer>>;
+  static auto& kept = *new std::vector<std::shared_ptr<const void>>;
   const std::scoped_lock lock(mutex);
-  std::move(transfers.begin(), transfers.end(), std::back_inserter(kept));
+  kept.push_back(std::move(memory));
 }
 
 class MpiTransport final : public Transport {
@@ -81,6 +81,7 @@ class MpiTransport final : public Transport {
   void reuse(Buffer storage) override { spare_.put(std::move(storage)); }
   void poll(std::vector<TransportEvent>& events) override;
   void leave(std::string_view reason) noexcept override;
+  void keep(std::shared_ptr<const void> owner) override { kept_.push_back(std::move(owner)); }
 
  private:
   struct Announced {
@@ -115,6 +116,7 @@ class MpiTransport final : public Transport {
   // Requests under way and, at the same index, whose they are.
   std::vector<MPI_Request> requests_;
   std::vector<std::shared_ptr<Transfer>> owners_;
+  std::vector<std::shared_ptr<const void>> kept_;  // of what the sends among them read
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;
 
@@ -151,7 +153,9 @@ MpiTransport::~MpiTransport() {
   } catch (const CommError&) {
     session_->abandon();
   }
-  leave_to_mpi(std::move(owners_));
+  if (owners_.empty()) return;
+  for (auto& transfer : owners_) leave_to_mpi(std::move(transfer));
+  for (auto& owner : kept_) leave_to_mpi(std::move(owner));
 }
 
 void MpiTransport::leave_together() {
