@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <thread>
 
 #include "trainer/agreement.h"
@@ -35,7 +34,7 @@ std::uint64_t peak_resident_bytes() {
 }  // namespace
 
 double seconds_since(comm::Clock::time_point begin) {
-  return std::chrono::duration<double>(comm::Clock::now() - begin).count();
+  return comm::seconds_of(comm::Clock::now() - begin);
 }
 
 void Meter::end_step(double seconds, double gradient_norm) {

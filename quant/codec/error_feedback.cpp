@@ -36,6 +36,7 @@ void ErrorFeedback::encode(std::span<float> delta, std::uint64_t key, std::span<
 void ErrorFeedback::encode_range(std::size_t first, std::span<float> delta, std::uint64_t key,
                                  std::span<std::byte> code) {
   const std::size_t n = residual_.size();
+  if (first > n || delta.size() > n - first) check_size(first + delta.size());
   for_tiles(tile_of(codec_), {0, delta.size()}, [&](std::size_t begin, std::size_t count) {
     const auto values = delta.subspan(begin, count);
     const auto residual = std::span(residual_).subspan(first + begin, count);

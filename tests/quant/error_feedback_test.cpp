@@ -120,6 +120,8 @@ TEST(ErrorFeedback, RefusesAnotherLengthAndAnImpossibleDecay) {
   std::vector<float> delta(5);
   std::vector<std::byte> code(codec->encoded_bytes(5));
   EXPECT_THROW(feedback.encode(delta, 0, code), std::invalid_argument);
+  EXPECT_THROW(feedback.encode_range(0, delta, 0, code), std::invalid_argument);
+  EXPECT_THROW(feedback.encode_range(8, std::span(delta).first(1), 0, code), std::invalid_argument);
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -116,7 +115,7 @@ CommitRecord FragmentExchange::wait() {
   CommitRecord record;
   const auto before = comm::Clock::now();
   ticket_.wait();
-  record.late_seconds = std::chrono::duration<double>(comm::Clock::now() - before).count();
+  record.late_seconds = comm::seconds_of(comm::Clock::now() - before);
   compare_digests();
   return record;
 }

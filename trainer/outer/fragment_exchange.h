@@ -50,7 +50,8 @@ class FragmentExchange {
   CommitRecord receive(const OuterStep& step);
 
   // values = their mean over workers. Both of the above in one, for a caller who waits: a segment is coded
-  // and decoded while others travel.
+  // and decoded while others travel, on the engine's thread, which has the values and the residual until this
+  // returns. Throws what send_drift and receive throw; of no use after an error but one of NaN.
   CommitRecord reduce(std::int64_t step, std::span<float> values, std::uint64_t state_digest);
 
   // The residual and what is in flight. load() does not send: resend() does, in the same order on all

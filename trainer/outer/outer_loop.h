@@ -13,7 +13,6 @@
 //   loop.with_agreed([&] { ... evaluate, export ... });
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,7 +38,7 @@ struct CommitRecord {
   std::int64_t fragment = 0;
   std::vector<double> weights;   // of the contributors, by rank
   std::uint64_t wire_bytes = 0;  // sent by this worker
-  double late_seconds = 0;       // waited at the apply
+  double late_seconds = 0;       // waited at the apply; with ddp, for the engine's thread to code as well
   double delta_norm = 0;         // of the own outer gradient as the others saw it
   double mean_norm = 0;          // of the mean
   double cosine = 0;             // between the two; 0 if one of them is zero
@@ -85,7 +84,7 @@ class OuterLoop {
 class BusyTimer {
  public:
   explicit BusyTimer(double& seconds) : seconds_(seconds), begin_(comm::Clock::now()) {}
-  ~BusyTimer() { seconds_ += std::chrono::duration<double>(comm::Clock::now() - begin_).count(); }
+  ~BusyTimer() { seconds_ += comm::seconds_of(comm::Clock::now() - begin_); }
   BusyTimer(const BusyTimer&) = delete;
   BusyTimer& operator=(const BusyTimer&) = delete;
 
