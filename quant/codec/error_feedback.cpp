@@ -5,6 +5,8 @@
 
 #include "quant/codec/outer_pass.h"
 #include "quant/codec/tiles.h"
+#include "quant/kernel/target.h"
+#include "quant/kernel/tile_ops.h"
 
 namespace thinwire::quant {
 
@@ -36,14 +38,19 @@ void ErrorFeedback::encode(std::span<float> delta, std::uint64_t key, std::span<
 void ErrorFeedback::encode_range(std::size_t first, std::span<float> delta, std::uint64_t key,
                                  std::span<std::byte> code) {
   const std::size_t n = residual_.size();
-  if (first > n || delta.size() > n - first) check_size(first + delta.size());
+  if (first > n || delta.size() > n - first) {
+    throw std::invalid_argument("error feedback: made for " + std::to_string(n) + " values, got " +
+                                std::to_string(delta.size()) + " from value " + std::to_string(first) +
+                                " on");
+  }
+  const TileOps ops = tile_ops(active_target());
   for_tiles(tile_of(codec_), {0, delta.size()}, [&](std::size_t begin, std::size_t count) {
     const auto values = delta.subspan(begin, count);
     const auto residual = std::span(residual_).subspan(first + begin, count);
     for (std::size_t i = 0; i < count; ++i) values[i] += decay_ * residual[i];
     codec_.encode_range(n, first + begin, values, key, code);
     codec_.decode_range(n, first + begin, code, residual);
-    for (std::size_t i = 0; i < count; ++i) residual[i] = values[i] - residual[i];
+    ops.keep_rest(values.data(), residual.data(), count);
   });
 }
 

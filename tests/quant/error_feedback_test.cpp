@@ -121,6 +121,8 @@ TEST(ErrorFeedback, RefusesAnotherLengthAndAnImpossibleDecay) {
   std::vector<std::byte> code(codec->encoded_bytes(5));
   EXPECT_THROW(feedback.encode(delta, 0, code), std::invalid_argument);
   EXPECT_THROW(feedback.encode_range(0, delta, 0, code), std::invalid_argument);
+  for (const std::size_t first : {std::size_t{8}, ~std::size_t{0}})  // the last: its end would count as 4
+    EXPECT_THROW(feedback.encode_range(first, delta, 0, code), std::invalid_argument);
   EXPECT_THROW(feedback.encode_range(8, std::span(delta).first(1), 0, code), std::invalid_argument);
 }
 
