@@ -105,9 +105,8 @@ class FailingSend final : public Operation {
  public:
   bool advance(Communicator& communicator, std::uint64_t id) override {
     const std::vector<std::span<const std::byte>> outgoing(communicator.size(), bytes_);
-    if (!work_)
-      work_ =
-          communicator.exchange({.sequence = exchange_sequence(id, 0), .outgoing = outgoing, .what = "test"});
+    work_ =
+        communicator.exchange({.sequence = exchange_sequence(id, 0), .outgoing = outgoing, .what = "test"});
     throw std::runtime_error("it thinks better of it");
   }
 

@@ -36,7 +36,7 @@ constexpr std::uint64_t kSeed = 1;
 constexpr std::size_t kInFlight = 2;
 
 double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return comm::seconds_of(Clock::now() - start);
 }
 
 std::vector<float> values_of(int rank, std::size_t num_values) {

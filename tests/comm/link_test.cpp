@@ -217,7 +217,7 @@ TEST(Shape, TakesItsTimeAndDeliversTheSameBytes) {
     ProgressEngine engine([&] { return shape(makers[rank](), link); });
     engine.start();
     const auto all = engine.gather(pattern(50'000, rank, 0, 0), 50'000, "test");
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    const double seconds = seconds_of(Clock::now() - begin);
     for (int r = 0; r < 3; ++r) EXPECT_EQ(all[r], pattern(50'000, r, 0, 0));
     // Two messages up and two down, one after the other.
     EXPECT_GE(seconds, 2 * ethernet_bytes(50'000) / 1e6 + 0.010);

@@ -59,11 +59,11 @@ struct Transfer {
 // MPI writes to the memory of a receive that a peer answers late, and reads that of a send, from whatever
 // call of this process comes next, on any communicator; a matched request cannot be cancelled. So what is
 // under way when a transport ends is never freed.
-void leave_to_mpi(std::shared_ptr<const void> memory) {
+void leave_to_mpi(std::vector<std::shared_ptr<const void>> memory) {
   static std::mutex mutex;
   static auto& kept = *new std::vector<std::shared_ptr<const void>>;
   const std::scoped_lock lock(mutex);
-  kept.push_back(std::move(memory));
+  std::move(memory.begin(), memory.end(), std::back_inserter(kept));
 }
 
 class MpiTransport final : public Transport {
@@ -154,8 +154,8 @@ MpiTransport::~MpiTransport() {
     session_->abandon();
   }
   if (owners_.empty()) return;
-  for (auto& transfer : owners_) leave_to_mpi(std::move(transfer));
-  for (auto& owner : kept_) leave_to_mpi(std::move(owner));
+  std::move(owners_.begin(), owners_.end(), std::back_inserter(kept_));
+  leave_to_mpi(std::move(kept_));
 }
 
 void MpiTransport::leave_together() {
