@@ -17,7 +17,8 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  const std::atomic<bool>& requested() const;
+  // The first signal that came; 0 for none.
+  const std::atomic<int>& signal() const;
   int count() const;
 
  private:

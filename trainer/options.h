@@ -78,6 +78,7 @@ struct InnerOptions {
   std::string schedule = "cosine";  // cosine, constant
   double final_lr = 0.1;            // share of lr at the last step
   double clip = 1.0;                // gradient norm; 0: off
+  std::int64_t skip_nonfinite = 0;  // steps in a row whose loss or gradient may be no number; 0: an error
   std::int64_t steps = 600;
   std::int64_t batch = 8;             // sequences per worker and step
   std::int64_t accumulate = 1;        // micro-batches per step; divides batch
@@ -102,6 +103,7 @@ struct OuterOptions {
   bool error_feedback = true;
   double decay = 1.0;        // of the error-feedback residual
   std::string leg = "auto";  // auto, gather, reduce
+  bool final_sync = true;    // what has drifted by the last step is synced once more, without overlap
 };
 
 struct CommOptions {

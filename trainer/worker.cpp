@@ -199,7 +199,7 @@ bool Worker::read_pulses() {
 }
 
 void Worker::post_pulse(std::int64_t step) {
-  pulses_.post(meter_.take_pulse(step, context_.stop != nullptr && context_.stop->load()));
+  pulses_.post(meter_.take_pulse(step, context_.stop_signal != nullptr && context_.stop_signal->load() != 0));
 }
 
 void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {

@@ -31,7 +31,7 @@ Coordinator::Outcome wait_or_stop(Coordinator& coordinator) {
   const StopSignals signals(StopSignals::Second::kEndsAtOnce);
   auto outcome = std::async(std::launch::async, [&] { return coordinator.wait(); });
   while (outcome.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) {
-    if (signals.requested()) coordinator.stop();
+    if (signals.signal() != 0) coordinator.stop();
   }
   return outcome.get();
 }

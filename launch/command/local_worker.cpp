@@ -127,7 +127,8 @@ LocalResult run_local_worker(const Job& job, const WorldOptions& world, const Wa
   context.config_toml = to_toml(job.options);
   context.resume = job.resume;
   context.engine = engine.get();
-  context.stop = &stop.requested();
+  context.stop_signal = &stop.signal();
+  context.to_toml = to_toml;
   context.on_progress = watch.on_progress;
   context.on_warning = watch.on_message;
   LocalResult local{.result = {}, .rank = engine->rank(), .workers = engine->size()};

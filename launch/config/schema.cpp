@@ -184,6 +184,9 @@ Fields<InnerOptions> inner_fields() {
       .key("schedule", &I::schedule, "after the warm-up", one_of({"cosine", "constant"}))
       .key("final_lr", &I::final_lr, "share of lr at the last step", between(0, 1))
       .key("clip", &I::clip, "largest gradient norm; 0: off", at_least<double>(0))
+      .key("skip_nonfinite", &I::skip_nonfinite,
+           "steps in a row that may be skipped since a loss or gradient is NaN or infinite; 0: end the run",
+           at_least<int64_t>(0))
       .key("steps", &I::steps, "inner steps of the run", at_least<int64_t>(1))
       .key("batch", &I::batch, "sequences per worker and step", at_least<int64_t>(1))
       .key("accumulate", &I::accumulate, "micro-batches per step; divides batch", at_least<int64_t>(1))
@@ -217,7 +220,9 @@ Fields<OuterOptions> outer_fields() {
       .key("error_feedback", &O::error_feedback, "what a send rounds away is added to the next")
       .key("decay", &O::decay, "of the error-feedback residual", between(0, 1))
       .key("leg", &O::leg, "how the mean comes back: gather of codes, reduce and re-encode, or the cheaper",
-           one_of({"auto", "gather", "reduce"}));
+           one_of({"auto", "gather", "reduce"}))
+      .key("final_sync", &O::final_sync,
+           "sync what has drifted by the last step once more, so that the model holds every step");
 }
 
 Fields<CommOptions> comm_fields() {

@@ -84,7 +84,8 @@ class ThreadJob {
     context.config_toml = config_;
     context.resume = job_.resume;
     context.engine = &engine;
-    context.stop = &stop_.requested();
+    context.stop_signal = &stop_.signal();
+    context.to_toml = to_toml;
     context.on_progress = [this](const trainer::Progress& progress) {
       const std::scoped_lock lock(mutex_);
       watch_.on_progress(progress);
