@@ -57,6 +57,9 @@ std::string_view Communicator::backend() const {
 ByteCounters Communicator::sent() const {
   return core_->counters();
 }
+bool Communicator::is_called(std::uint64_t sequence) {
+  return core_->is_called(sequence);
+}
 void Communicator::fail(const CommError& error) {
   core_->break_with(error);
 }

@@ -89,6 +89,10 @@ class Communicator {
   // std::invalid_argument for a request of another world's size or a sequence in flight.
   std::unique_ptr<Work> exchange(ExchangeRequest request);
 
+  // Whether a peer has begun the exchange of this sequence, which this rank has not: how a rank is called to
+  // an exchange that mostly never happens. Polls. Throws CommError kPeerLost if a peer has left instead.
+  bool is_called(std::uint64_t sequence);
+
   // Breaks the communicator: every call from here on throws `error`, and the peers are told. For the owner of
   // an exchange who finds its messages wrong.
   void fail(const CommError& error);

@@ -106,6 +106,22 @@ void Communicator::Core::advance(Work::State& state) {
   if (!state.done) check_deadline(state);
 }
 
+bool Communicator::Core::is_called(std::uint64_t sequence) {
+  if (failure_) throw CommError(*failure_);
+  started_ = true;
+  poll();
+  for (int peer = 0; peer < transport_->size(); ++peer) {
+    if (early_.contains({peer, sequence})) return true;
+  }
+  for (int peer = 0; peer < transport_->size(); ++peer) {
+    if (!lost_[peer]) continue;
+    fail(CommError(CommError::Kind::kPeerLost,
+                   fmt::format("rank {}: rank {} left: {}; resume the run from its newest checkpoint",
+                               transport_->rank(), peer, *lost_[peer])));
+  }
+  return false;
+}
+
 void Communicator::Core::abandon(Work::State& state) {
   const std::uint64_t sequence = state.request.sequence;
   break_with(

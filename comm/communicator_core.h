@@ -49,6 +49,7 @@ class Communicator::Core {
   std::shared_ptr<Work::State> begin(ExchangeRequest request);
   // Polls for everybody; throws if this state, or anything before it, has failed.
   void advance(Work::State& state);
+  bool is_called(std::uint64_t sequence);
   // The state's owner is gone before the exchange was done.
   void abandon(Work::State& state);
   // Every later call throws `error`.

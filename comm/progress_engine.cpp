@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -45,6 +46,8 @@ void Ticket::wait() const {
 struct ProgressEngine::Impl {
   // How long operations may stand still once the engine is to stop.
   static constexpr std::chrono::seconds kFarewell{3};
+  // Between two looks where only standing operations are in flight.
+  static constexpr std::chrono::milliseconds kStandingPeriod{20};
 
   struct Entry {
     std::uint64_t id = 0;
@@ -69,7 +72,8 @@ struct ProgressEngine::Impl {
   mutable std::mutex mutex;
   std::condition_variable changed;
   Phase phase = Phase::kNew;
-  bool has_failed = false;  // set before the phase that ends the thread
+  bool has_failed = false;  // set before the phase that ends the thread, like `failure`
+  std::string failure = "it failed; its own message says why";
   std::exception_ptr start_error;
   std::vector<Entry> submitted;
   std::uint64_t next_id = 0;
@@ -85,6 +89,8 @@ struct ProgressEngine::Impl {
   bool advance_all(Communicator& communicator);
   bool advance(Communicator& communicator, Entry& entry);
   void rest(bool moved);
+  Clock::duration next_sleep();
+  bool only_standing() const;
   void finish_flight(Communicator& communicator);
   void close_all();
 };
@@ -99,7 +105,7 @@ void ProgressEngine::Impl::run() {
   if (!has_failed) {
     finish_flight(*communicator);
   } else {
-    communicator->fail(CommError(CommError::Kind::kClosed, "it failed; its own message says why"));
+    communicator->fail(CommError(CommError::Kind::kClosed, failure));
   }
   for (const auto& operation : failed) communicator->keep(operation);
   for (const Entry& entry : in_flight) communicator->keep(entry.operation);
@@ -172,21 +178,34 @@ bool ProgressEngine::Impl::advance(Communicator& communicator, Entry& entry) {
 void ProgressEngine::Impl::rest(bool moved) {
   if (moved) return backoff.reset();
   if (in_flight.empty()) return;
-  std::optional<Clock::time_point> next_event;
-  for (const Entry& entry : in_flight) {
-    const auto event = entry.operation->next_event();
-    if (event && (!next_event || *event < *next_event)) next_event = event;
-  }
-  const auto sleep = backoff.next_sleep(next_event);
+  const auto sleep = next_sleep();
   if (sleep <= Clock::duration::zero()) return;
   std::unique_lock lock(mutex);
   changed.wait_for(lock, sleep, [&] { return !submitted.empty() || phase != Phase::kRunning; });
 }
 
+Clock::duration ProgressEngine::Impl::next_sleep() {
+  if (only_standing()) {
+    backoff.reset();
+    return kStandingPeriod;
+  }
+  std::optional<Clock::time_point> next_event;
+  for (const Entry& entry : in_flight) {
+    const auto event = entry.operation->next_event();
+    if (event && (!next_event || *event < *next_event)) next_event = event;
+  }
+  return backoff.next_sleep(next_event);
+}
+
+bool ProgressEngine::Impl::only_standing() const {
+  return std::all_of(in_flight.begin(), in_flight.end(),
+                     [](const Entry& entry) { return entry.operation->is_standing(); });
+}
+
 // The peers count on our part of what all have submitted: a run that is stopped has fragments under way.
 void ProgressEngine::Impl::finish_flight(Communicator& communicator) {
   auto last_move = Clock::now();
-  while (!in_flight.empty() && Clock::now() - last_move < kFarewell) {
+  while (!only_standing() && Clock::now() - last_move < kFarewell) {
     if (advance_all(communicator)) {
       backoff.reset();
       last_move = Clock::now();
@@ -241,6 +260,12 @@ void ProgressEngine::stop() {
     impl_->changed.notify_all();
   }
   if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+void ProgressEngine::fail(const std::string& why) {
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->has_failed = true;
+  impl_->failure = why;
 }
 
 int ProgressEngine::rank() const {

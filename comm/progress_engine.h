@@ -24,6 +24,9 @@ class Operation {
   // until the communicator is gone, and for ever over a backend that may read its bytes even after that.
   virtual bool advance(Communicator& communicator, std::uint64_t id) = 0;
   virtual std::optional<Clock::time_point> next_event() const { return std::nullopt; }
+  // True while the operation waits for what may never come. The thread then looks every 20 ms and sleeps in
+  // between if nothing else is in flight, and stop() does not wait for it.
+  virtual bool is_standing() const { return false; }
 };
 
 constexpr std::uint64_t kExchangesPerOperation = std::uint64_t{1} << 20;
@@ -59,6 +62,9 @@ class ProgressEngine {
   void start();
   // Ends what is in flight, or fails it with kClosed if it stands still, and destroys the communicator.
   void stop();
+
+  // This rank cannot go on: its peers hear `why` when the engine is stopped, which then waits for nothing.
+  void fail(const std::string& why);
 
   // Of the started engine.
   int rank() const;

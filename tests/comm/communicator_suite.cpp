@@ -77,6 +77,18 @@ TEST_P(CommunicatorSuite, KeepsManyExchangesInFlightApart) {
   });
 }
 
+TEST_P(CommunicatorSuite, KnowsThatItIsCalledToAnExchangeThatItHasNotBegun) {
+  GetParam().run(kPatient, [](Communicator& communicator) {
+    EXPECT_FALSE(communicator.is_called(77)) << "nobody has begun";
+    barrier(communicator, 1);  // all have looked
+    const int caller = communicator.size() - 1;
+    const auto deadline = Clock::now() + std::chrono::seconds(50);
+    while (communicator.rank() != caller && !communicator.is_called(77)) ASSERT_LT(Clock::now(), deadline);
+    Exchange exchange = start(communicator, 77, 100);
+    finish(communicator, exchange, 77, 100);
+  });
+}
+
 std::vector<Buffer> exchange_all(Communicator& communicator, std::uint64_t sequence, const Buffer& mine,
                                  Traffic traffic, std::size_t max_bytes = kMaxBytes) {
   ExchangeRequest request{

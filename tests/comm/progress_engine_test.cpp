@@ -207,5 +207,49 @@ TEST(ProgressEngine, SleepsWhileItWaitsForALatePeer) {
   EXPECT_LT(thread_seconds(clock), 0.3) << "a wait of a second does not spin for a second";
 }
 
+// Waits for what never comes, and counts how often it is looked at.
+class Standing final : public Operation {
+ public:
+  bool advance(Communicator&, std::uint64_t) override {
+    ++looks;
+    return false;
+  }
+  bool is_standing() const override { return true; }
+
+  std::atomic<int> looks = 0;
+};
+
+TEST(ProgressEngine, LooksAtAStandingOperationNowAndThenAndDoesNotWaitForItAtTheEnd) {
+  ProgressEngine engine(make_solo);
+  engine.start();
+  const auto standing = std::make_shared<Standing>();
+  const Ticket ticket = engine.submit(standing);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_GT(standing->looks, 2);
+  EXPECT_LE(standing->looks, 26) << "every 20 ms";
+  engine.barrier();  // others are not held up
+  const auto before = Clock::now();
+  engine.stop();
+  EXPECT_LT(Clock::now() - before, std::chrono::seconds(2)) << "an operation that moves gets 3 s";
+  EXPECT_THROW(ticket.wait(), CommError);
+}
+
+TEST(ProgressEngine, PeersHearWhyARankHasFailed) {
+  const auto makers = make_thread_world(2, 60);
+  run_ranks(2, [&](int rank) {
+    ProgressEngine engine(makers[rank]);
+    engine.start();
+    engine.barrier();
+    if (rank == 1) {
+      engine.fail("the loss is NaN");
+      engine.stop();
+      return;
+    }
+    const CommError error = expect_comm_error([&] { engine.barrier(); });
+    EXPECT_NE(std::string(error.what()).find("rank 1 left: the loss is NaN"), std::string::npos)
+        << error.what();
+  });
+}
+
 }  // namespace
 }  // namespace thinwire::comm
