@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <utility>
+
 #include "trainer/outer/digest.h"
 
 namespace thinwire::trainer {
@@ -25,10 +27,11 @@ void DataParallel::reduce_gradients(std::int64_t step) {
 
 void DataParallel::after_step(std::int64_t step) {
   const BusyTimer timer(busy_seconds_);
+  if (!pending_) return;
   theta_digest_ = digest();
-  pending_.step = step;
-  pending_.digest = theta_digest_;
-  commits_.push_back(pending_);
+  pending_->step = step;
+  pending_->digest = theta_digest_;
+  commits_.push_back(*std::exchange(pending_, std::nullopt));
 }
 
 NamedViews DataParallel::agreed() {

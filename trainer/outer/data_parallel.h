@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "trainer/outer/fragment_exchange.h"
@@ -16,6 +17,7 @@ class DataParallel final : public OuterLoop {
   DataParallel(const OuterContext& context, std::vector<TrainedTensor> travelling);
 
   void reduce_gradients(std::int64_t step) override;
+  bool reduces_gradients() const override { return true; }
   void after_step(std::int64_t step) override;
   void finish(std::int64_t /*step*/) override {}
   void with_agreed(const std::function<void()>& body) override { body(); }
@@ -30,7 +32,7 @@ class DataParallel final : public OuterLoop {
   FlatParameters parameters_;
   std::vector<float> gradient_;  // the layout of parameters_
   FragmentExchange exchange_;
-  CommitRecord pending_;  // of the step under way
+  std::optional<CommitRecord> pending_;  // of the step under way, unless it is skipped
   std::string theta_digest_;
 };
 

@@ -28,6 +28,14 @@ void EagerDiLoCo::finish(std::int64_t step) {
   const BusyTimer timer(busy_seconds_);
   for (Fragment& fragment : fragments())
     if (fragment.exchange->in_flight()) commit(fragment, step);
+  if (!options().final_sync) return;
+  for (Fragment& fragment : fragments()) {
+    if (!has_drifted(fragment, step)) continue;
+    send(fragment, step, part_of(start_, fragment));
+    go_ahead(fragment);
+  }
+  for (Fragment& fragment : fragments())
+    if (fragment.exchange->in_flight()) commit(fragment, step);
 }
 
 // E and the live parameters, from what was just sent.

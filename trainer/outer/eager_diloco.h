@@ -18,9 +18,10 @@
 // what is evaluated and exported. Local are U, E and the live parameters, which E replaces after each period.
 // d_m^t = decode(encode(E_m^(t-1) - live)), what the others see of it; error feedback keeps the rest.
 //
-// Departures: fragments are streamed, each with its own offset in the period, as in Streaming DiLoCo. A
-// fragment that is due at the last step is still sent, and waited for, or its last period would be lost. With
-// M = 1 the live parameters are those of streaming_diloco with overlap 0 and alpha 0, bit for bit.
+// Departures: fragments are streamed, each with its own offset in the period, as in Streaming DiLoCo. At the
+// last step all in flight is waited for, and then, with options.final_sync, a last and shorter period of
+// every fragment that was not sent at that step, so that the agreed copy holds every step. With M = 1 the
+// live parameters are those of streaming_diloco with overlap 0 and alpha 0, bit for bit.
 //
 // options.overlap and alpha are not read: the overlap is sync_every, and no local parameters outlive a
 // period. Memory: two float32 a parameter (U and E) more than streaming_diloco.

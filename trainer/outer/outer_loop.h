@@ -6,10 +6,10 @@
 // fragment, contributors) with the payloads fixes the new agreed copy, the same bits on every worker.
 //
 //   loop.reduce_gradients(t);   // after the backward pass of step t, before clipping (ddp works here)
-//   optimizer.step();
+//   optimizer.step();           // neither of the two for a step that is skipped
 //   loop.after_step(t);         // sends the fragments due at t, applies those sent at t - overlap
 //   ...
-//   loop.finish(t);             // after the last step: applies all in flight
+//   loop.finish(t);             // after the last step: applies all in flight, syncs what has drifted since
 //   loop.with_agreed([&] { ... evaluate, export ... });
 #pragma once
 
@@ -52,6 +52,8 @@ class OuterLoop {
   virtual ~OuterLoop() = default;
 
   virtual void reduce_gradients(std::int64_t /*step*/) {}
+  // True if reduce_gradients() is an exchange: a step is then skipped by all workers or by none.
+  virtual bool reduces_gradients() const { return false; }
   virtual void after_step(std::int64_t step) = 0;
   virtual void finish(std::int64_t step) = 0;
 

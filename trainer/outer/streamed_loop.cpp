@@ -47,6 +47,10 @@ bool StreamedLoop::is_due(const Fragment& fragment, std::int64_t step) const {
   return step > 0 && (step - fragment.offset_step) % context_.options.sync_every == 0;
 }
 
+bool StreamedLoop::has_drifted(const Fragment& fragment, std::int64_t step) const {
+  return fragment.exchange->sent_step() != step;
+}
+
 void StreamedLoop::send(Fragment& fragment, std::int64_t step, std::span<const float> start) {
   fragment.exchange->send_drift(step, start, live_of(fragment), state_digest());
 }

@@ -38,6 +38,8 @@ class StreamedLoop : public OuterLoop {
 
   // Whether a period of the fragment ends with this step.
   bool is_due(const Fragment& fragment, std::int64_t step) const;
+  // Whether a fragment's last send was before this, the last step.
+  bool has_drifted(const Fragment& fragment, std::int64_t step) const;
   // Sends the drift from `start`, of the fragment's size: start - live.
   void send(Fragment& fragment, std::int64_t step, std::span<const float> start);
   // Waits for the mean of what was sent, takes the outer step on (G, V) with it, merges the new G into the

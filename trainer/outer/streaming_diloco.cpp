@@ -20,6 +20,11 @@ void StreamingDiLoCo::finish(std::int64_t step) {
   const BusyTimer timer(busy_seconds_);
   for (Fragment& fragment : fragments())
     if (fragment.exchange->in_flight()) apply(fragment, step);
+  if (!options().final_sync) return;
+  for (Fragment& fragment : fragments())
+    if (has_drifted(fragment, step)) send(fragment, step, agreed_of(fragment));
+  for (Fragment& fragment : fragments())
+    if (fragment.exchange->in_flight()) apply(fragment, step);
 }
 
 void StreamingDiLoCo::apply(Fragment& fragment, std::int64_t step) {

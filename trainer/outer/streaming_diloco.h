@@ -6,7 +6,8 @@
 // depend on the network; embeddings, head and final norm are one more fragment; error feedback is an option.
 //
 // At the last step a fragment that is due is sent only if tau = 0 (its result still counts); all in flight is
-// applied.
+// applied, and then, with options.final_sync, every fragment sent once more and waited for, so that the
+// agreed copy holds every step. (The papers end their runs with a sync.)
 #pragma once
 
 #include "trainer/outer/streamed_loop.h"

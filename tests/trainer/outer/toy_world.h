@@ -44,6 +44,7 @@ inline OuterOptions toy_options(const std::string& method, const std::string& co
   options.sync_every = 6;
   options.overlap = 2;
   options.error_feedback = codec != "fp32";
+  options.final_sync = false;  // tests/trainer/outer/final_sync_test.cpp has it
   return options;
 }
 
