@@ -29,8 +29,7 @@ std::string text_of(const comm::Buffer& buffer) {
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream in(text);
-  for (std::string line; std::getline(in, line);)
-    if (!line.starts_with("dir =")) lines.push_back(line);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
   return lines;
 }
 
@@ -43,14 +42,18 @@ std::string digest_of_tensor(const at::Tensor& tensor) {
 
 std::vector<nlohmann::json> gather_json(comm::ProgressEngine& engine, const nlohmann::json& mine,
                                         const std::string& what) {
+  // JSON's text has no NaN, MessagePack has.
+  const std::vector<std::uint8_t> packed = nlohmann::json::to_msgpack(mine);
   std::vector<nlohmann::json> all;
-  for (const comm::Buffer& buffer : engine.gather(bytes_of(mine.dump()), kMaxRecordBytes, what))
-    all.push_back(nlohmann::json::parse(text_of(buffer)));
+  for (const comm::Buffer& buffer : engine.gather(std::as_bytes(std::span(packed)), kMaxRecordBytes, what)) {
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(buffer.data());
+    all.push_back(nlohmann::json::from_msgpack(begin, begin + buffer.size()));
+  }
   return all;
 }
 
-void compare_configs(comm::ProgressEngine& engine, const std::string& config_toml) {
-  const std::vector<nlohmann::json> all = gather_json(engine, lines_of(config_toml), "config");
+void compare_configs(comm::ProgressEngine& engine, const std::string& shared_config) {
+  const std::vector<nlohmann::json> all = gather_json(engine, lines_of(shared_config), "config");
   const auto first = all.front().get<std::vector<std::string>>();
   for (std::size_t worker = 1; worker < all.size(); ++worker) {
     const auto other = all[worker].get<std::vector<std::string>>();
@@ -67,7 +70,10 @@ std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, cons
                                               bool resume) {
   const std::string path = options.run.dir + "/tokenizer";
   std::string bytes;
-  if (engine.rank() == 0 && resume && std::filesystem::exists(path)) {
+  if (engine.rank() == 0 && resume) {
+    if (!std::filesystem::exists(path))
+      throw std::runtime_error(path +
+                               ": expected the tokenizer of the run, found nothing; put the file back");
     bytes = read_whole_file(path, kMaxTokenizerBytes);
   } else if (engine.rank() == 0) {
     bytes = inherited_tokenizer(options);
@@ -114,23 +120,119 @@ void compare_agreed(comm::ProgressEngine& engine, OuterLoop& outer, Task& task, 
             when, name, digest.get<std::string>(), all[worker].value(name, "(missing)"), worker));
 }
 
-std::int64_t newest_common_step(comm::ProgressEngine& engine, const std::vector<std::int64_t>& whole_steps) {
-  const std::vector<nlohmann::json> all = gather_json(engine, whole_steps, "whole checkpoints");
-  auto common = all.front().get<std::set<std::int64_t>>();
-  std::string found;
-  std::size_t most = 0;
-  for (std::size_t worker = 0; worker < all.size(); ++worker) {
-    const auto steps = all[worker].get<std::set<std::int64_t>>();
-    std::erase_if(common, [&](std::int64_t step) { return !steps.contains(step); });
-    most = std::max(most, steps.size());
-    found += fmt::format("; worker {}: {}", worker, all[worker].dump());
+nlohmann::json references_of(const Task& task) {
+  nlohmann::json digests = nlohmann::json::object();
+  for (const Reference& reference : task.references()) digests[reference.key] = reference.digest;
+  return digests;
+}
+
+void compare_references(comm::ProgressEngine& engine, const Task& task, const nlohmann::json& saved) {
+  nlohmann::json mine = nlohmann::json::array();
+  for (const Reference& reference : task.references())
+    mine.push_back({{"key", reference.key}, {"what", reference.what}, {"digest", reference.digest}});
+  const std::vector<nlohmann::json> all = gather_json(engine, mine, "references");
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    const nlohmann::json& first = all.front().at(i);
+    const std::string key = first.at("key");
+    const auto describe = [](const nlohmann::json& reference) {
+      return fmt::format("{} (digest {})", reference.at("what").get<std::string>(),
+                         reference.at("digest").get<std::string>());
+    };
+    for (std::size_t worker = 1; worker < all.size(); ++worker)
+      if (all[worker].at(i).at("digest") != first.at("digest"))
+        throw std::runtime_error(
+            fmt::format("{}: worker 0 has {}, worker {} has {}; give all hosts the same one, or name one "
+                        "checkpoint of it "
+                        "(RUN/checkpoints/step-N)",
+                        key, describe(first), worker, describe(all[worker].at(i))));
+    if (saved.contains(key) && saved.at(key) != first.at("digest"))
+      throw std::runtime_error(fmt::format(
+          "{}: expected what the run began with (digest {}), found {}; put that back, or name the checkpoint "
+          "that it was: --set {}=RUN/checkpoints/step-N",
+          key, saved.at(key).get<std::string>(), describe(first), key));
   }
-  if (!common.empty()) return *common.rbegin();
-  if (most <= 1) return 0;  // at most killed while the first one was written
-  throw std::runtime_error(
-      "no step at which every worker has a whole checkpoint (was the run of another number of "
-      "workers, or is a worker's folder missing?)" +
-      found);
+}
+
+namespace {
+
+// "step 20 whole, step 30 damaged (FILE: expected ..., found ...)"
+std::string describe_checks(const nlohmann::json& checks) {
+  std::string text;
+  for (const nlohmann::json& check : checks) {
+    const std::string problem = check.at("problem");
+    text += fmt::format("{}step {} {}", text.empty() ? "" : ", ", check.at("step").get<std::int64_t>(),
+                        problem.empty() ? "whole" : "damaged (" + problem + ")");
+  }
+  return text.empty() ? "none" : text;
+}
+
+std::set<std::int64_t> whole_steps_of(const nlohmann::json& checks) {
+  std::set<std::int64_t> steps;
+  for (const nlohmann::json& check : checks)
+    if (check.at("problem") == "") steps.insert(check.at("step").get<std::int64_t>());
+  return steps;
+}
+
+std::optional<std::int64_t> newest_in_all(const std::vector<std::set<std::int64_t>>& sets) {
+  std::set<std::int64_t> common = sets.front();
+  for (const auto& steps : sets)
+    std::erase_if(common, [&](std::int64_t step) { return !steps.contains(step); });
+  return common.empty() ? std::nullopt : std::optional(*common.rbegin());
+}
+
+// Why newer checkpoints than that of `step` do not count; empty if there are none.
+std::string passed_over(const std::vector<nlohmann::json>& all, std::int64_t step) {
+  std::set<std::int64_t> newer;
+  for (const nlohmann::json& checks : all)
+    for (const nlohmann::json& check : checks)
+      if (check.at("step") > step) newer.insert(check.at("step").get<std::int64_t>());
+  if (newer.empty()) return {};
+  std::string why;
+  for (std::size_t worker = 0; worker < all.size(); ++worker) {
+    const auto found = std::find_if(all[worker].begin(), all[worker].end(), [&](const nlohmann::json& check) {
+      return check.at("step") == *newer.rbegin();
+    });
+    if (found == all[worker].end()) {
+      why += fmt::format("; worker {} has none", worker);
+    } else if (found->at("problem") != "") {
+      why += fmt::format("; worker {}: {}", worker, found->at("problem").get<std::string>());
+    }
+  }
+  return fmt::format("the checkpoint of step {} is not whole on all workers{}", *newer.rbegin(), why);
+}
+
+}  // namespace
+
+ResumePoint agree_on_resume(comm::ProgressEngine& engine, const std::string& run_dir,
+                            const std::vector<CheckpointCheck>& mine, bool start_over) {
+  nlohmann::json checks = nlohmann::json::array();
+  for (const CheckpointCheck& check : mine)
+    checks.push_back(
+        {{"step", check.step},
+         {"problem",
+          check.problems.empty() ? "" : check.problems.front().file + ": " + check.problems.front().what}});
+  const std::vector<nlohmann::json> all = gather_json(engine, checks, "checkpoints");
+  std::vector<std::set<std::int64_t>> whole;
+  for (const nlohmann::json& one : all) whole.push_back(whole_steps_of(one));
+  if (const auto step = newest_in_all(whole)) return {*step, passed_over(all, *step)};
+  const bool none =
+      std::all_of(all.begin(), all.end(), [](const nlohmann::json& one) { return one.empty(); });
+  if (none || start_over) return {};
+  std::string found;
+  for (std::size_t worker = 0; worker < all.size(); ++worker)
+    found += fmt::format("\n  worker {}: {}", worker, describe_checks(all[worker]));
+  throw std::runtime_error(fmt::format(
+      "{} has checkpoints, but no step at which every one of the {} workers has a whole one:{}\nPut "
+      "the missing files back (each worker's are on its own host), or begin again at step 0: "
+      "thinwire resume {} --start-over",
+      run_dir, all.size(), found, run_dir));
+}
+
+std::optional<std::int64_t> newest_common_step(const std::vector<nlohmann::json>& records) {
+  std::vector<std::set<std::int64_t>> held;
+  for (const nlohmann::json& record : records)
+    held.push_back(record.at("held").get<std::set<std::int64_t>>());
+  return newest_in_all(held);
 }
 
 }  // namespace thinwire::trainer

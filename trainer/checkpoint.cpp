@@ -158,7 +158,7 @@ bool CheckpointStore::save(std::int64_t step, const State& state, std::string* w
     if (why != nullptr) *why = what;
     return false;
   }
-  prune(step);
+  held_.insert(step);
   return true;
 }
 
@@ -188,29 +188,42 @@ void CheckpointStore::remove_leftovers() const {
   }
 }
 
-void CheckpointStore::prune(std::int64_t step) const {
-  std::vector<std::int64_t> steps;
-  for (const std::int64_t s : numbers_in(checkpoints_folder(run_dir_), "step-")) {
-    if (fs::exists(worker_folder(run_dir_, s, worker_))) steps.push_back(s);
+std::vector<CheckpointCheck> CheckpointStore::check() {
+  std::vector<CheckpointCheck> checks;
+  held_.clear();
+  for (const std::int64_t step : numbers_in(checkpoints_folder(run_dir_), "step-")) {
+    if (!fs::exists(fs::symlink_status(worker_folder(run_dir_, step, worker_)))) continue;
+    checks.push_back(inspect(run_dir_, step, worker_).check);
+    if (checks.back().whole) held_.insert(step);
   }
-  const std::int64_t up_to_step = std::upper_bound(steps.begin(), steps.end(), step) - steps.begin();
-  for (std::int64_t i = 0; i < std::ssize(steps); ++i) {
-    if (i >= up_to_step - keep_ && i < up_to_step) continue;
-    // Renamed first: a crash in the removal leaves no half checkpoint behind. What cannot be removed now is
-    // tried again at the next save.
-    const fs::path folder = worker_folder(run_dir_, steps[i], worker_);
-    std::error_code error;
-    fs::rename(folder, unfinished(folder), error);
-    if (!error) remove_with_empty_parent(unfinished(folder));
+  return checks;
+}
+
+void CheckpointStore::prune(std::int64_t step) {
+  std::vector<std::int64_t> steps(held_.begin(), held_.upper_bound(step));
+  for (std::int64_t i = 0; i < std::ssize(steps) - keep_; ++i) remove(steps[i]);
+}
+
+void CheckpointStore::drop_after(std::int64_t step) {
+  for (const std::int64_t s : numbers_in(checkpoints_folder(run_dir_), "step-")) {
+    const bool is_there = fs::exists(fs::symlink_status(worker_folder(run_dir_, s, worker_)));
+    if (is_there && (s > step || !held_.contains(s))) remove(s);
   }
 }
 
-std::vector<std::int64_t> CheckpointStore::whole_steps() const {
-  std::vector<std::int64_t> steps;
-  for (const std::int64_t step : numbers_in(checkpoints_folder(run_dir_), "step-")) {
-    if (inspect(run_dir_, step, worker_).check.whole) steps.push_back(step);
-  }
-  return steps;
+void CheckpointStore::remove(std::int64_t step) {
+  // Renamed first: a crash in the removal leaves no half checkpoint behind. What cannot be removed now is
+  // tried again when it is in the way.
+  const fs::path folder = worker_folder(run_dir_, step, worker_);
+  std::error_code error;
+  fs::rename(folder, unfinished(folder), error);
+  if (!error) remove_with_empty_parent(unfinished(folder));
+  held_.erase(step);
+}
+
+nlohmann::json CheckpointStore::meta(std::int64_t step) const {
+  const fs::path file = worker_folder(run_dir_, step, worker_) / kManifestFile;
+  return parse_manifest(read_whole_file(file, kMaxManifestBytes)).meta;
 }
 
 State CheckpointStore::load(std::int64_t step) const {
@@ -219,13 +232,13 @@ State CheckpointStore::load(std::int64_t step) const {
     return {read_safetensors(worker_folder(run_dir_, step, worker_) / kTensorFile).tensors,
             std::move(found.manifest.meta)};
   }
-  const std::vector<std::int64_t> good = whole_steps();
   const CheckpointProblem& problem = found.check.problems.front();
-  throw std::runtime_error(fmt::format("the checkpoint of step {} of worker {} is not whole: {}: {}; {}",
-                                       step, worker_, problem.file, problem.what,
-                                       good.empty()
-                                           ? "no other step of this worker is good, start anew"
-                                           : fmt::format("the newest good step is {}", good.back())));
+  throw std::runtime_error(fmt::format("the checkpoint of step {} of worker {} is not whole: {}: {}", step,
+                                       worker_, problem.file, problem.what));
+}
+
+std::string checkpoint_folder(const std::string& run_dir, std::int64_t step, int worker) {
+  return worker_folder(run_dir, step, worker).string();
 }
 
 std::vector<CheckpointCheck> verify_checkpoints(const std::string& run_dir) {

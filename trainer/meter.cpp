@@ -37,26 +37,38 @@ double seconds_since(comm::Clock::time_point begin) {
   return comm::seconds_of(comm::Clock::now() - begin);
 }
 
-void Meter::end_step(double seconds, double gradient_norm) {
+void Meter::end_step(double seconds, double loss, double gradient_norm) {
   step_times_.push_back(seconds);
   step_seconds_ += seconds;
+  loss_sum_ += loss;
   gradient_norm_ = gradient_norm;
+  skipped_in_a_row_ = 0;
+  ++counted_steps_;
   ++steps_;
 }
 
-nlohmann::json Meter::take_pulse(std::int64_t step, bool stop) {
+void Meter::end_skipped_step(double seconds) {
+  step_times_.push_back(seconds);
+  step_seconds_ += seconds;
+  ++skipped_;
+  ++skipped_in_a_row_;
+  ++steps_;
+}
+
+nlohmann::json Meter::take_pulse(std::int64_t step) {
   const double seconds = seconds_since(last_pulse_);
   const std::uint64_t wire_bytes = restored_.wire_bytes + engine_.sent().wire;
   nlohmann::json pulse = {
       {"step", step},
-      {"loss", loss_sum_ / static_cast<double>(steps_)},
+      {"loss", loss_sum_ / static_cast<double>(counted_steps_)},
       {"gradient_norm", gradient_norm_},
       {"tokens_per_s", static_cast<double>(steps_ * tokens_per_step_) / seconds},
       {"wire_bytes", wire_bytes},
       {"wire_bits_per_s", 8 * static_cast<double>(wire_bytes - wire_at_last_pulse_) / seconds},
-      {"stop", stop}};
+      {"skipped_steps", skipped_}};
   loss_sum_ = 0;
   steps_ = 0;
+  counted_steps_ = 0;
   last_pulse_ = comm::Clock::now();
   wire_at_last_pulse_ = wire_bytes;
   return pulse;
@@ -72,13 +84,18 @@ Meter::Counters Meter::counters(double outer_seconds) const {
 }
 
 nlohmann::json Meter::state(double outer_seconds) const {
-  return {{"counters", counters(outer_seconds)}, {"loss_sum", loss_sum_}, {"steps_since_pulse", steps_}};
+  return {{"counters", counters(outer_seconds)}, {"loss_sum", loss_sum_},
+          {"steps_since_pulse", steps_},         {"counted_steps_since_pulse", counted_steps_},
+          {"skipped_steps", skipped_},           {"skipped_in_a_row", skipped_in_a_row_}};
 }
 
 void Meter::load(const nlohmann::json& state) {
   state.at("counters").get_to(restored_);
   loss_sum_ = state.at("loss_sum");
   steps_ = state.at("steps_since_pulse");
+  counted_steps_ = state.at("counted_steps_since_pulse");
+  skipped_ = state.at("skipped_steps");
+  skipped_in_a_row_ = state.at("skipped_in_a_row");
   wire_at_last_pulse_ = restored_.wire_bytes;
 }
 
@@ -88,15 +105,21 @@ nlohmann::json Meter::summary(double outer_seconds) {
   const std::vector<nlohmann::json> all = gather_json(engine_,
                                                       {{"utilization", utilization},
                                                        {"step_seconds", median(step_times_)},
+                                                       {"skipped_steps", skipped_},
                                                        {"peak_resident_bytes", peak_resident_bytes()}},
                                                       "summary");
   std::uint64_t peak = 0;
-  for (const nlohmann::json& one : all) peak = std::max<std::uint64_t>(peak, one.at("peak_resident_bytes"));
+  std::int64_t skipped = 0;
+  for (const nlohmann::json& one : all) {
+    peak = std::max<std::uint64_t>(peak, one.at("peak_resident_bytes"));
+    skipped += one.at("skipped_steps").get<std::int64_t>();
+  }
   return {{"wire_bytes_per_worker", mine.wire_bytes},
           {"control_bytes_per_worker", mine.control_bytes},
           {"compute_utilization", mean_of(all, "utilization")},
           {"workers_per_core", static_cast<double>(all.size()) / std::thread::hardware_concurrency()},
           {"step_seconds", mean_of(all, "step_seconds")},
+          {"skipped_steps", skipped},
           {"peak_resident_bytes", peak},
           {"wall_seconds", mine.wall_seconds}};
 }
@@ -109,11 +132,14 @@ nlohmann::json metrics_of(const std::vector<nlohmann::json>& pulses, std::int64_
                            {"losses", nlohmann::json::array()},
                            {"tokens", step * tokens_per_step * workers}};
   double tokens_per_s = 0;
+  std::int64_t skipped = 0;
   for (const nlohmann::json& pulse : pulses) {
     record["losses"].push_back(pulse.at("loss"));
     tokens_per_s += pulse.at("tokens_per_s").get<double>();
+    skipped += pulse.at("skipped_steps").get<std::int64_t>();
   }
   record["tokens_per_s"] = tokens_per_s;
+  record["skipped_steps"] = skipped;
   for (const char* name : {"gradient_norm", "wire_bytes", "wire_bits_per_s"})
     record[name] = pulses.front().at(name);
   return record;

@@ -16,19 +16,21 @@ class Meter {
   Meter(comm::ProgressEngine& engine, std::int64_t tokens_per_step)
       : engine_(engine), tokens_per_step_(tokens_per_step) {}
 
-  void add_loss(double share) { loss_sum_ += share; }  // of a step's loss, by micro-batch
-  void end_step(double seconds, double gradient_norm);
+  void end_step(double seconds, double loss, double gradient_norm);
+  // A step whose loss or gradient was not finite: it counts in nothing else.
+  void end_skipped_step(double seconds);
+  std::int64_t skipped_in_a_row() const { return skipped_in_a_row_; }
   void add_pulse_wait(double seconds) { pulse_seconds_ += seconds; }
   // Waiting for what is in flight after the last step, which outer_seconds counts too.
   void add_last_wait(double seconds) { step_seconds_ += seconds; }
 
   // This worker's record for the others: means and rates since the last one.
-  nlohmann::json take_pulse(std::int64_t step, bool stop);
+  nlohmann::json take_pulse(std::int64_t step);
 
   // outer_seconds: OuterLoop::busy_seconds(), of this process.
   nlohmann::json state(double outer_seconds) const;
   void load(const nlohmann::json& state);
-  // Utilisation, step time, bytes and memory for summary.json. Collective.
+  // Utilisation, step time, bytes, skipped steps and memory for summary.json. Collective.
   nlohmann::json summary(double outer_seconds);
 
  private:
@@ -51,11 +53,14 @@ class Meter {
   std::vector<double> step_times_;  // of this process, seconds
   double step_seconds_ = 0;         // their sum
   double pulse_seconds_ = 0;
+  std::int64_t skipped_ = 0;  // steps, over the whole run
+  std::int64_t skipped_in_a_row_ = 0;
 
   // Since the last pulse.
   double loss_sum_ = 0;
   double gradient_norm_ = 0;
   std::int64_t steps_ = 0;
+  std::int64_t counted_steps_ = 0;  // of them: not skipped
   comm::Clock::time_point last_pulse_ = begin_;
   std::uint64_t wire_at_last_pulse_ = 0;
 };

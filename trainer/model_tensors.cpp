@@ -5,6 +5,7 @@
 #include <set>
 
 #include "quant/nn/low_bit_linear.h"
+#include "trainer/format/file_io.h"
 #include "trainer/state.h"
 
 namespace thinwire::trainer {
@@ -34,6 +35,16 @@ std::vector<std::pair<std::string, at::Tensor>> model_tensors(LanguageModel& mod
     tensors.emplace_back(parameter.key(), parameter.value());
   for (const auto& buffer : model.named_buffers()) tensors.emplace_back(buffer.key(), buffer.value());
   return tensors;
+}
+
+std::string digest_of_model(LanguageModel& model) {
+  RunningHash hash;
+  for (const auto& [name, tensor] : model_tensors(model)) {
+    const at::Tensor whole = tensor.detach().contiguous();
+    hash.add(name.data(), name.size());
+    hash.add(whole.const_data_ptr(), whole.nbytes());
+  }
+  return hash.hex();
 }
 
 void set_model_tensors(LanguageModel& model, const NamedTensors& tensors, const std::string& source) {

@@ -15,6 +15,9 @@ namespace thinwire::trainer {
 // Parameters, then buffers: all that makes a model, by name. Handles to the model's own tensors.
 std::vector<std::pair<std::string, at::Tensor>> model_tensors(LanguageModel& model);
 
+// XXH3-128 in hex of all of them, names included.
+std::string digest_of_model(LanguageModel& model);
+
 // Copies `tensors` into the model's. Throws std::runtime_error that begins with `source` and names the
 // tensor, if one is missing or has another shape or dtype; further tensors are not an error.
 void set_model_tensors(LanguageModel& model, const NamedTensors& tensors, const std::string& source);

@@ -105,6 +105,11 @@ void JsonLines::write(const nlohmann::json& record) {
   if (!file_.append(line)) ok_ = false;
 }
 
+bool append_history(const std::string& run_dir, const nlohmann::json& record) {
+  AppendFile file(run_dir + "/history.jsonl");
+  return file.append(record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
 void write_file_atomically(const std::string& path, const std::string& bytes) {
   const std::string beside = path + ".tmp";
   try {

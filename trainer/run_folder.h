@@ -1,6 +1,7 @@
 // A run's folder: who owns it, and the logs in it.
 //
-// config.toml launch.json metrics.jsonl commits.jsonl summary.json tokenizer checkpoints/ tensorboard/ cache/
+// config.toml launch.json history.jsonl metrics.jsonl commits.jsonl summary.json tokenizer checkpoints/
+// tensorboard/ cache/
 #pragma once
 
 #include <cstdint>
@@ -43,6 +44,10 @@ class JsonLines {
   AppendFile file_;
   bool ok_ = true;
 };
+
+// Appends a record to RUN/history.jsonl: how often the run was started, at which step, and what was changed
+// then. Lines are never dropped. False if it could not be written (a full disk).
+bool append_history(const std::string& run_dir, const nlohmann::json& record);
 
 // Replaces a file at once: written beside (PATH.tmp), synced, renamed. A link at `path` is replaced, not
 // followed. Throws std::system_error and leaves the older file as it was. One writer of a path at a time.

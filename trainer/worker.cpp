@@ -4,6 +4,8 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -15,6 +17,7 @@
 #include "trainer/data/batches.h"
 #include "trainer/evaluate.h"
 #include "trainer/fault_point.h"
+#include "trainer/finite.h"
 #include "trainer/inner/inner_optimizer.h"
 #include "trainer/meter.h"
 #include "trainer/options_json.h"
@@ -23,6 +26,7 @@
 #include "trainer/pulse.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_log.h"
+#include "trainer/stop_watch.h"
 #include "trainer/task/task.h"
 
 namespace thinwire::trainer {
@@ -36,24 +40,38 @@ class Worker {
   RunResult run();
 
  private:
+  void find_resume_point();
   void restore();
-  void keep_own_config() const;
+  void announce_learning_rate(double before) const;
+  void begin_record();
+  void write_config() const;
+  RunResult train();
+  RunResult finish();
   void train_step(std::int64_t step);
   double forward_backward();
-  bool read_pulses();
+  bool is_skipped(std::int64_t step, double loss, double& gradient_norm);
+  bool any_worker_has(const std::string& problem);
+  std::string problem_of_loss(double loss) const;
+  std::string problem_of_gradients(double norm) const;
+  void skip_or_end(std::int64_t step, const std::string& problem) const;
+  [[noreturn]] void end_with(std::int64_t step, const std::string& problem) const;
+  void read_pulses();
   void post_pulse(std::int64_t step);
   void write_metrics(const std::vector<nlohmann::json>& pulses);
   void evaluate(std::int64_t step);
   void checkpoint(std::int64_t step);
+  void prune_checkpoints();
+  void require_checkpoint(std::int64_t step);
   nlohmann::json summarise();
 
   State state(std::int64_t step) const;
+  void note(const std::string& message) const;
   void warn(const std::string& message) const;
   bool leads() const { return engine_.rank() == 0; }
   std::int64_t tokens_per_step() const;
 
   const WorkerContext context_;
-  const Options& options_;
+  Options options_;  // the context's, with the sizes that the model has settled
   comm::ProgressEngine& engine_;
 
   std::unique_ptr<RunLock> lock_;  // worker 0 holds the folder
@@ -67,10 +85,12 @@ class Worker {
   CheckpointStore checkpoints_;
   std::unique_ptr<RunLog> log_;
   PulseBoard pulses_;
+  PulseBoard holdings_;  // which checkpoints each worker holds, since the last one
 
   std::int64_t start_step_ = 0;
   Meter meter_;
-  double train_loss_ = 0;  // mean over workers of the last pulse read
+  double train_loss_ = 0;           // mean over workers of the last pulse read
+  std::string checkpoint_problem_;  // why the last one could not be written; empty if it was
   nlohmann::json evaluation_ = nlohmann::json::object();
 };
 
@@ -80,15 +100,20 @@ Worker::Worker(const WorkerContext& context)
       engine_(*context.engine),
       checkpoints_(options_.run.dir, engine_.rank(), options_.checkpoint.keep),
       pulses_(engine_),
+      holdings_(engine_),
       meter_(engine_, tokens_per_step()) {
   at::set_num_threads(options_.run.threads);
   std::filesystem::create_directories(options_.run.dir);
   if (leads()) lock_ = std::make_unique<RunLock>(options_.run.dir);
-  compare_configs(engine_, context_.config_toml);
+  compare_configs(engine_, context_.shared_config);
+  if (context_.resume) find_resume_point();
 
-  tokenizer_ = agree_on_tokenizer(engine_, options_, context_.resume);
+  tokenizer_ = agree_on_tokenizer(engine_, options_, start_step_ > 0);
   Options sized = options_;
   if (sized.model.vocab == 0) sized.model.vocab = tokenizer_->vocab_size();
+  // All that a base gave is in the checkpoint, which is a base itself.
+  if (start_step_ > 0 && !sized.model.from.empty())
+    sized.model.from = checkpoint_folder(options_.run.dir, start_step_, engine_.rank());
   batches_ = make_batches(options_.data, *tokenizer_,
                           {.worker = engine_.rank(), .workers = engine_.size(), .seed = options_.run.seed},
                           options_.run.dir + "/cache");
@@ -106,44 +131,108 @@ Worker::Worker(const WorkerContext& context)
                             .engine = &engine_},
                            std::move(travelling));
   optimizer_ = make_inner_optimizer(options_.inner, trained_);
-  // Only now is it a run: after a setting or a path that was refused, the folder may be used again.
-  if (leads()) write_file_atomically(options_.run.dir + "/config.toml", context_.config_toml);
+  // A base settles the sizes; the path to it stays as it was given.
+  options_.model = task_->model().options();
+  options_.model.from = context_.options.model.from;
 }
 
 RunResult Worker::run() {
-  if (context_.resume) restore();
+  if (start_step_ > 0) {
+    restore();
+  } else {
+    compare_references(engine_, *task_, {});
+  }
   if (start_step_ == 0 || outer_->agrees()) compare_agreed(engine_, *outer_, *task_, "at the start");
-  keep_own_config();
+  begin_record();
+  return train();
+}
+
+// Only now is it a run: after a setting or a path that was refused, the folder may be used again.
+void Worker::begin_record() {
+  checkpoints_.drop_after(start_step_);
+  write_config();
   log_ = std::make_unique<RunLog>(options_.run.dir, leads(), options_.log.tensorboard,
                                   context_.resume ? start_step_ : -1);
+  if (!leads()) return;
+  // What it says would be of an earlier end of the run.
+  std::filesystem::remove(options_.run.dir + "/summary.json");
+  const nlohmann::json record = {{"event", context_.resume ? "resume" : "start"},
+                                 {"step", start_step_},
+                                 {"workers", engine_.size()},
+                                 {"changes", context_.changes}};
+  if (!append_history(options_.run.dir, record)) warn("history.jsonl cannot be written");
+}
 
+RunResult Worker::train() {
+  StopWatch stop(engine_, context_.stop_signal, start_step_ + 1, [this](int signal) {
+    if (leads() && signal != 0)
+      note(fmt::format("signal {} ({}): the run stops with a checkpoint, within two steps", signal,
+                       ::strsignal(signal)));
+  });
   const std::int64_t steps = options_.inner.steps;
   for (std::int64_t step = start_step_ + 1; step <= steps; ++step) {
     train_step(step);
     for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
     step_fault_point(step, engine_.rank());
-    if (options_.log.eval_every > 0 && step % options_.log.eval_every == 0 && step < steps) evaluate(step);
-    bool stop = false;
-    if (step % options_.log.every == 0) {
-      stop = read_pulses();
-      post_pulse(step);
-    }
-    if (stop || (options_.checkpoint.every > 0 && step % options_.checkpoint.every == 0 && step < steps)) {
-      stop |= read_pulses();
+    if (step == steps) break;
+    const bool stops = stop.ends_after(step);
+    const bool is_logged = step % options_.log.every == 0;
+    const bool is_evaluated = options_.log.eval_every > 0 && step % options_.log.eval_every == 0;
+    const bool is_kept = stops || (options_.checkpoint.every > 0 && step % options_.checkpoint.every == 0);
+    if (is_logged || is_evaluated || is_kept) read_pulses();
+    if (is_logged) post_pulse(step);
+    if (is_evaluated) evaluate(step);
+    if (is_kept) {
+      read_pulses();
       checkpoint(step);
     }
-    if (stop && step < steps) return {.end = RunEnd::kStopped, .step = step, .summary = {}};
+    if (!stops) continue;
+    require_checkpoint(step);
+    return {.end = RunEnd::kStopped, .step = step, .stop_signal = stop.signal(), .summary = {}};
   }
+  stop.close(steps);
+  return finish();
+}
 
-  const auto last_step = comm::Clock::now();
-  outer_->finish(steps);
-  meter_.add_last_wait(seconds_since(last_step));
-  for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
+RunResult Worker::finish() {
+  const std::int64_t steps = options_.inner.steps;
+  const bool has_trained = start_step_ < steps;  // else a resume has found the run at its end
+  if (has_trained) {
+    if (steps % options_.log.every == 0) {
+      read_pulses();
+      post_pulse(steps);
+    }
+    const auto last_step = comm::Clock::now();
+    std::vector<std::pair<std::string, at::Tensor>> parameters;
+    for (const TrainedTensor& t : trained_) parameters.emplace_back(t.name, t.tensor);
+    if (const auto problem = describe_nonfinite(parameters)) end_with(steps, *problem);
+    outer_->finish(steps);
+    task_->after_update();
+    meter_.add_last_wait(seconds_since(last_step));
+    for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
+  }
   if (outer_->agrees()) compare_agreed(engine_, *outer_, *task_, "at the end");
   read_pulses();
-  checkpoint(steps);
+  if (has_trained) {
+    checkpoint(steps);
+    require_checkpoint(steps);
+  }
   evaluate(steps);
   return {.end = RunEnd::kFinished, .step = steps, .summary = summarise()};
+}
+
+// A worker whose folder is not worker 0's, on a machine of its own, can be resumed from it as well.
+void Worker::write_config() const {
+  const std::string path = options_.run.dir + "/config.toml";
+  const std::string text = context_.to_toml ? context_.to_toml(options_) : context_.config_toml;
+  if (leads()) write_file_atomically(path, text);
+  engine_.barrier();  // a shared folder has worker 0's by now
+  if (leads()) return;
+  const bool kept = std::filesystem::exists(path) && read_whole_file(path, kMaxConfigBytes) == text;
+  if (kept) return;
+  const std::string beside = fmt::format("{}.worker-{}", path, engine_.rank());
+  write_file_atomically(beside, text);
+  std::filesystem::rename(beside, path);
 }
 
 void Worker::train_step(std::int64_t step) {
@@ -152,27 +241,18 @@ void Worker::train_step(std::int64_t step) {
                                        .step = static_cast<std::uint64_t>(step),
                                        .worker = static_cast<std::uint32_t>(engine_.rank())}));
   optimizer_->zero_grad();
-  for (std::int64_t part = 0; part < options_.inner.accumulate; ++part) meter_.add_loss(forward_backward());
-  outer_->reduce_gradients(step);
-  const double gradient_norm = clip_gradients(trained_, options_.inner.clip);
-  optimizer_->step(learning_rate(options_.inner, step));
-  task_->after_update();
+  double loss = 0;
+  for (std::int64_t part = 0; part < options_.inner.accumulate; ++part) loss += forward_backward();
+  double gradient_norm = 0;
+  const bool skipped = is_skipped(step, loss, gradient_norm);
+  if (!skipped) {
+    optimizer_->step(learning_rate(options_.inner, step));
+    task_->after_update();
+  }
   outer_->after_step(step);
   task_->after_update();
-  meter_.end_step(seconds_since(begin), gradient_norm);
-}
-
-// A worker whose folder is not worker 0's, on a machine of its own, can be resumed from it as well. After a
-// collective, so that a shared folder has worker 0's by now.
-void Worker::keep_own_config() const {
-  const std::string path = options_.run.dir + "/config.toml";
-  if (leads()) return;
-  const bool kept =
-      std::filesystem::exists(path) && read_whole_file(path, kMaxConfigBytes) == context_.config_toml;
-  if (kept) return;
-  const std::string beside = fmt::format("{}.worker-{}", path, engine_.rank());
-  write_file_atomically(beside, context_.config_toml);
-  std::filesystem::rename(beside, path);
+  const double seconds = seconds_since(begin);
+  skipped ? meter_.end_skipped_step(seconds) : meter_.end_step(seconds, loss, gradient_norm);
 }
 
 // One micro-batch; returns its share of the step's loss.
@@ -187,19 +267,84 @@ double Worker::forward_backward() {
   return loss.item<double>();
 }
 
-// Reads what the workers last posted, if it is still unread. True if one of them was asked, then, to stop.
-bool Worker::read_pulses() {
-  if (!pulses_.posted()) return false;
+// Judges a step by its loss and gradients, averages them where the method does, and clips them. True if the
+// step is to leave everything as it was.
+bool Worker::is_skipped(std::int64_t step, double loss, double& gradient_norm) {
+  std::string problem = problem_of_loss(loss);
+  if (outer_->reduces_gradients()) {
+    // All workers skip it, or none: a mean with one bad gradient is a bad mean.
+    if (options_.inner.skip_nonfinite > 0) {
+      if (problem.empty()) problem = problem_of_gradients(clip_gradients(trained_, 0));
+      if (any_worker_has(problem)) {
+        skip_or_end(step, problem.empty() ? "another worker's loss or gradient is not finite" : problem);
+        return true;
+      }
+    }
+    if (!problem.empty()) end_with(step, problem);
+    outer_->reduce_gradients(step);
+  }
+  if (problem.empty()) {
+    gradient_norm = clip_gradients(trained_, options_.inner.clip);
+    problem = problem_of_gradients(gradient_norm);
+  }
+  if (problem.empty()) return false;
+  if (outer_->reduces_gradients()) end_with(step, problem);  // the mean itself: the residuals have moved
+  skip_or_end(step, problem);
+  return true;
+}
+
+bool Worker::any_worker_has(const std::string& problem) {
+  const std::vector<nlohmann::json> all = gather_json(engine_, !problem.empty(), "steps to skip");
+  return std::any_of(all.begin(), all.end(), [](const nlohmann::json& one) { return one.get<bool>(); });
+}
+
+std::string Worker::problem_of_loss(double loss) const {
+  if (std::isfinite(loss)) return {};
+  std::string problem = fmt::format("the loss is {}", std::isnan(loss) ? "NaN" : "infinite");
+  std::vector<std::pair<std::string, at::Tensor>> parameters;
+  for (const TrainedTensor& t : trained_) parameters.emplace_back(t.name, t.tensor);
+  if (const auto parameter = describe_nonfinite(parameters)) problem += fmt::format(" ({})", *parameter);
+  return problem;
+}
+
+std::string Worker::problem_of_gradients(double norm) const {
+  if (std::isfinite(norm)) return {};
+  std::vector<std::pair<std::string, at::Tensor>> gradients;
+  for (const TrainedTensor& t : trained_)
+    gradients.emplace_back("the gradient of " + t.name, t.tensor.grad());
+  return describe_nonfinite(gradients).value_or("the norm of the gradient is beyond float32");
+}
+
+void Worker::skip_or_end(std::int64_t step, const std::string& problem) const {
+  const std::int64_t before = meter_.skipped_in_a_row(), allowed = options_.inner.skip_nonfinite;
+  if (before < allowed) return;
+  end_with(step, allowed == 0 ? problem
+                              : fmt::format("{}, after {} skipped steps in a row, which is all that "
+                                            "inner.skip_nonfinite allows",
+                                            problem, before));
+}
+
+void Worker::end_with(std::int64_t step, const std::string& problem) const {
+  throw std::runtime_error(
+      fmt::format("worker {} at step {}: {}; the run ends and its checkpoints stay: go on from the newest "
+                  "with a lower rate "
+                  "or with clipping (thinwire resume {} --set inner.lr=... --set inner.clip=1), or let such "
+                  "steps be skipped "
+                  "(--set inner.skip_nonfinite=N)",
+                  engine_.rank(), step, problem, options_.run.dir));
+}
+
+// Reads what the workers last posted, if it is still unread.
+void Worker::read_pulses() {
+  if (!pulses_.posted()) return;
   const auto begin = comm::Clock::now();
   const std::vector<nlohmann::json> pulses = pulses_.read();
   meter_.add_pulse_wait(seconds_since(begin));
   write_metrics(pulses);
-  return std::any_of(pulses.begin(), pulses.end(),
-                     [](const nlohmann::json& p) { return p.at("stop").get<bool>(); });
 }
 
 void Worker::post_pulse(std::int64_t step) {
-  pulses_.post(meter_.take_pulse(step, context_.stop_signal != nullptr && context_.stop_signal->load() != 0));
+  pulses_.post(meter_.take_pulse(step));
 }
 
 void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {
@@ -244,16 +389,47 @@ void Worker::evaluate(std::int64_t step) {
   evaluation_ = {{"eval_loss", evaluation.loss}, {"eval_bits_per_byte", evaluation.bits_per_byte}};
   nlohmann::json record = evaluation_;
   record["step"] = step;
-  log_->metrics(record);
+  if (step > start_step_) log_->metrics(record);  // else it is there already: the run had come to its end
 }
 
 void Worker::checkpoint(std::int64_t step) {
-  std::string why;
-  if (!checkpoints_.save(step, state(step), &why))
+  prune_checkpoints();
+  const State now = state(step);
+  if (const auto problem = describe_nonfinite({now.tensors.begin(), now.tensors.end()}))
+    end_with(step, *problem + ", so no checkpoint is written");
+  checkpoint_problem_.clear();
+  if (!checkpoints_.save(step, now, &checkpoint_problem_))
     warn(fmt::format(
         "no checkpoint at step {}: {}; the run goes on, older checkpoints are kept, the next one tries "
         "again",
-        step, why));
+        step, checkpoint_problem_));
+  holdings_.post({{"held", checkpoints_.held()}, {"problem", checkpoint_problem_}});
+}
+
+// Old checkpoints go once all workers are known to hold a newer one.
+void Worker::prune_checkpoints() {
+  if (!holdings_.posted()) return;
+  if (const auto step = newest_common_step(holdings_.read())) checkpoints_.prune(*step);
+}
+
+// Of the checkpoint that was just written, with which the run ends: throws if a worker has none.
+void Worker::require_checkpoint(std::int64_t step) {
+  const std::vector<nlohmann::json> records = holdings_.read();
+  const auto newest = newest_common_step(records);
+  if (newest) checkpoints_.prune(*newest);
+  for (std::size_t worker = 0; worker < records.size(); ++worker) {
+    const std::string problem = records[worker].at("problem");
+    if (problem.empty()) continue;
+    throw std::runtime_error(fmt::format(
+        "worker {} could not write the last checkpoint: {}. On disk, {}: free some room, then go on from "
+        "there by "
+        "thinwire resume {}",
+        worker, problem,
+        newest ? fmt::format("the newest checkpoint of all workers is of step {}, the steps to {} are lost",
+                             *newest, step)
+               : "there is no checkpoint that all workers have",
+        options_.run.dir));
+  }
 }
 
 State Worker::state(std::int64_t step) const {
@@ -270,20 +446,45 @@ State Worker::state(std::int64_t step) const {
   state.meta["step"] = step;
   state.meta["workers"] = engine_.size();
   state.meta["travelling_values"] = travelling_values_;
+  state.meta["references"] = references_of(*task_);
+  state.meta["next_lr"] = learning_rate(options_.inner, step + 1);
+  state.meta["train_loss"] = train_loss_;
   state.meta["meter"] = meter_.state(outer_->busy_seconds());
   state.meta["outer_digest"] = outer_->digest();
   describe_model(*task_, options_, state.meta);
   return state;
 }
 
-void Worker::restore() {
-  start_step_ = newest_common_step(engine_, checkpoints_.whole_steps());
-  if (start_step_ == 0) return;
-  const State saved = checkpoints_.load(start_step_);
-  if (const int workers = saved.meta.at("workers"); workers != engine_.size())
+void Worker::find_resume_point() {
+  const ResumePoint point =
+      agree_on_resume(engine_, options_.run.dir, checkpoints_.check(), context_.start_over);
+  start_step_ = point.step;
+  const std::int64_t steps = options_.inner.steps;
+  if (leads() && !point.notice.empty()) note(point.notice);
+  if (start_step_ == 0) {
+    if (leads()) note("no checkpoint to go on from: begins at step 0");
+    return;
+  }
+  if (start_step_ > steps)
+    throw std::invalid_argument(
+        fmt::format("inner.steps: expected at least {}, the step of the checkpoint in {}, "
+                    "found {}",
+                    start_step_, options_.run.dir, steps));
+  if (const int workers = checkpoints_.meta(start_step_).at("workers"); workers != engine_.size())
     throw std::invalid_argument(
         fmt::format("the checkpoint of step {} in {} is of {} workers, this world has {}; resume with -n {}",
                     start_step_, options_.run.dir, workers, engine_.size(), workers));
+  if (leads())
+    note(start_step_ < steps
+             ? fmt::format("goes on from step {} of {}", start_step_, steps)
+             : fmt::format(
+                   "step {} was the last: nothing is left to train (to add steps: --set inner.steps=...)",
+                   steps));
+}
+
+void Worker::restore() {
+  const State saved = checkpoints_.load(start_step_);
+  compare_references(engine_, *task_, saved.meta.value("references", nlohmann::json::object()));
   {
     torch::NoGradGuard no_grad;
     for (TrainedTensor& t : trained_) t.tensor.copy_(saved.require("live/" + t.name, t.tensor));
@@ -293,6 +494,19 @@ void Worker::restore() {
   outer_->load(saved.part("outer"));
   batches_->load(saved.part("data"));
   meter_.load(saved.meta.at("meter"));
+  train_loss_ = saved.meta.at("train_loss");
+  announce_learning_rate(saved.meta.at("next_lr"));
+}
+
+void Worker::announce_learning_rate(double before) const {
+  const double now = learning_rate(options_.inner, start_step_ + 1);
+  if (!leads() || std::abs(now - before) <= 1e-6 * before) return;
+  note(fmt::format(
+      "the learning rate goes from {:.3g} to {:.3g}, since inner.steps (now {}), inner.lr, inner.warmup, "
+      "inner.schedule or inner.final_lr is another; to go on at the old rate: --set inner.schedule=constant "
+      "--set "
+      "inner.lr={:.6g}",
+      before, now, options_.inner.steps, before));
 }
 
 nlohmann::json Worker::summarise() {
@@ -308,6 +522,10 @@ nlohmann::json Worker::summarise() {
   return summary;
 }
 
+void Worker::note(const std::string& message) const {
+  if (context_.on_notice) context_.on_notice(message);
+}
+
 void Worker::warn(const std::string& message) const {
   if (context_.on_warning) context_.on_warning(message);
 }
@@ -319,7 +537,15 @@ std::int64_t Worker::tokens_per_step() const {
 }  // namespace
 
 RunResult run_worker(const WorkerContext& context) {
-  return Worker(context).run();
+  try {
+    return Worker(context).run();
+  } catch (const comm::CommError&) {
+    throw;  // the peers know, or will find out the same way
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    context.engine->fail(what.substr(0, what.find('\n')));
+    throw;
+  }
 }
 
 }  // namespace thinwire::trainer

@@ -42,9 +42,16 @@ std::string file_in(const std::string& run, std::int64_t step, int worker, const
   return run + "/checkpoints/step-" + std::to_string(step) + "/worker-" + std::to_string(worker) + "/" + name;
 }
 
+// As a worker does whose world has no other.
 void save(CheckpointStore& store, std::int64_t step) {
   std::string why;
   ASSERT_TRUE(store.save(step, sample_state(static_cast<float>(step)), &why)) << why;
+  store.prune(step);
+}
+
+Steps whole_steps(CheckpointStore& store) {
+  store.check();
+  return {store.held().begin(), store.held().end()};
 }
 
 // What is under a folder, relative to it, files and folders.
@@ -118,7 +125,7 @@ TEST(Checkpoint, OnlyTheNewestStay) {
   TemporaryFolder run;
   CheckpointStore store(run.path(), 0, 2);
   for (std::int64_t step = 10; step <= 50; step += 10) save(store, step);
-  EXPECT_EQ(store.whole_steps(), (Steps{40, 50}));
+  EXPECT_EQ(whole_steps(store), (Steps{40, 50}));
   EXPECT_THAT(listing(run / "checkpoints"),
               ElementsAre("step-40", "step-40/worker-0", "step-40/worker-0/manifest.json",
                           "step-40/worker-0/state.safetensors", "step-50", "step-50/worker-0",
@@ -129,7 +136,7 @@ TEST(Checkpoint, StepsAreOrderedAsNumbers) {
   TemporaryFolder run;
   CheckpointStore store(run.path(), 0, 2);
   for (const std::int64_t step : {8, 9, 10, 100}) save(store, step);
-  EXPECT_EQ(store.whole_steps(), (Steps{10, 100}));
+  EXPECT_EQ(whole_steps(store), (Steps{10, 100}));
 }
 
 TEST(Checkpoint, AWorkerLeavesTheOthersCheckpointsAlone) {
@@ -138,16 +145,36 @@ TEST(Checkpoint, AWorkerLeavesTheOthersCheckpointsAlone) {
   save(first, 10);
   save(second, 10);
   save(first, 20);
-  EXPECT_EQ(first.whole_steps(), (Steps{20}));
-  EXPECT_EQ(second.whole_steps(), (Steps{10}));
+  EXPECT_EQ(whole_steps(first), (Steps{20}));
+  EXPECT_EQ(whole_steps(second), (Steps{10}));
 }
 
-TEST(Checkpoint, SavingAnEarlierStepDropsTheFutureThatItLeft) {
+TEST(Checkpoint, AnOldOneStaysUntilAllWorkersHoldANewerOne) {
   TemporaryFolder run;
-  CheckpointStore store(run.path(), 0, 2);
-  for (const std::int64_t step : {10, 20, 30}) save(store, step);
-  save(store, 25);
-  EXPECT_EQ(store.whole_steps(), (Steps{20, 25}));
+  CheckpointStore store(run.path(), 0, 1);
+  for (const std::int64_t step : {10, 20, 30}) ASSERT_TRUE(store.save(step, sample_state(1), nullptr));
+  EXPECT_EQ(whole_steps(store), (Steps{10, 20, 30}));
+  store.prune(20);  // another worker has no 30 yet
+  EXPECT_EQ(whole_steps(store), (Steps{20, 30}));
+}
+
+TEST(Checkpoint, WhatIsLeftBehindByAResumeGoesWithWhatIsDamaged) {
+  TemporaryFolder run;
+  CheckpointStore store(run.path(), 0, 5);
+  for (const std::int64_t step : {10, 20, 30, 40}) save(store, step);
+  write_bytes(file_in(run.path(), 10, 0, "manifest.json"), "{}");
+  EXPECT_EQ(whole_steps(store), (Steps{20, 30, 40}));
+  store.drop_after(30);
+  EXPECT_EQ(whole_steps(store), (Steps{20, 30}));
+  EXPECT_FALSE(fs::exists(run / "checkpoints/step-10"));
+}
+
+TEST(Checkpoint, StartingOverLeavesNone) {
+  TemporaryFolder run;
+  CheckpointStore store(run.path(), 0, 5);
+  for (const std::int64_t step : {10, 20}) save(store, step);
+  store.drop_after(0);
+  EXPECT_TRUE(listing(run / "checkpoints").empty());
 }
 
 TEST(Checkpoint, ACheckpointOfTheSameStepIsReplaced) {
@@ -172,14 +199,13 @@ TEST(Checkpoint, EveryFlippedByteIsFoundAndItsFileNamed) {
       std::string flipped = whole;
       flipped[i] = static_cast<char>(flipped[i] ^ 1 << i % 8);
       write_bytes(path, flipped);
-      ASSERT_EQ(store.whole_steps(), (Steps{10})) << name << " byte " << i;
+      ASSERT_EQ(whole_steps(store), (Steps{10})) << name << " byte " << i;
       const std::string message = message_of([&] { store.load(20); });
       ASSERT_THAT(message, HasSubstr(path));
-      ASSERT_THAT(message, HasSubstr("the newest good step is 10"));
     }
     write_bytes(path, whole);
   }
-  EXPECT_EQ(store.whole_steps(), (Steps{10, 20}));
+  EXPECT_EQ(whole_steps(store), (Steps{10, 20}));
 }
 
 TEST(Checkpoint, MissingAndExtraBytesAreFoundWithTheSizesExpectedAndFound) {
@@ -205,7 +231,6 @@ TEST(Checkpoint, MissingAndExtraBytesAreFoundWithTheSizesExpectedAndFound) {
   const std::string message = message_of([&] { store.load(20); });
   EXPECT_THAT(message, HasSubstr("expected " + size + " bytes"));
   EXPECT_THAT(message, HasSubstr("found " + shorter + " bytes"));
-  EXPECT_THAT(message, HasSubstr("no other step of this worker is good"));
 }
 
 TEST(Checkpoint, AManifestOfAnotherStepOrWorkerIsRefused) {
@@ -256,9 +281,9 @@ TEST(Checkpoint, VerifyTellsWhatIsWholeOfEveryWorkerAndStep) {
 TEST(Checkpoint, ARunWithoutCheckpointsHasNone) {
   TemporaryFolder run;
   CheckpointStore store(run.path(), 0, 3);
-  EXPECT_TRUE(store.whole_steps().empty());
+  EXPECT_TRUE(whole_steps(store).empty());
   EXPECT_TRUE(verify_checkpoints(run.path()).empty());
-  EXPECT_THAT(message_of([&] { store.load(1); }), HasSubstr("start anew"));
+  EXPECT_THAT(message_of([&] { store.load(1); }), HasSubstr("step 1 of worker 0 is not whole"));
   EXPECT_THAT(message_of([&] { verify_checkpoints(run / "none"); }), HasSubstr("expected a run's folder"));
 }
 
@@ -274,12 +299,12 @@ TEST(Checkpoint, AProcessKilledInTheWriteLeavesTheOlderOneWhole) {
   // The kill came in the middle of the tensor file.
   const std::string torn = run / "checkpoints/step-20/worker-1.tmp/state.safetensors";
   EXPECT_EQ(fs::file_size(torn), fs::file_size(file_in(run.path(), 10, 1, "state.safetensors")) / 2);
-  EXPECT_EQ(store.whole_steps(), (Steps{10}));
+  EXPECT_EQ(whole_steps(store), (Steps{10}));
   EXPECT_EQ(read_bytes(file_in(run.path(), 10, 1, "state.safetensors")), before);
   // The next save clears what was left.
   save(store, 30);
   EXPECT_FALSE(fs::exists(run / "checkpoints/step-20"));
-  EXPECT_EQ(store.whole_steps(), (Steps{10, 30}));
+  EXPECT_EQ(whole_steps(store), (Steps{10, 30}));
 }
 
 TEST(Checkpoint, AFaultForAnotherStepOrWorkerDoesNothing) {
@@ -303,10 +328,10 @@ TEST(Checkpoint, AFullDiskIsReportedAndNothingOlderIsLost) {
   }
   EXPECT_THAT(why, HasSubstr("step 20"));
   EXPECT_THAT(why, HasSubstr("No space left"));
-  EXPECT_EQ(store.whole_steps(), (Steps{10}));
+  EXPECT_EQ(whole_steps(store), (Steps{10}));
   EXPECT_FALSE(fs::exists(run / "checkpoints/step-20"));
   save(store, 30);
-  EXPECT_EQ(store.whole_steps(), (Steps{30}));
+  EXPECT_EQ(whole_steps(store), (Steps{30}));
 }
 
 TEST(Checkpoint, AFileSizeLimitCountsAsAFullDisk) {
@@ -323,7 +348,7 @@ TEST(Checkpoint, AFileSizeLimitCountsAsAFullDisk) {
   });
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_EQ(store.whole_steps(), (Steps{10}));
+  EXPECT_EQ(whole_steps(store), (Steps{10}));
   EXPECT_FALSE(fs::exists(run / "checkpoints/step-20"));
 }
 
@@ -338,10 +363,11 @@ TEST(Checkpoint, ADiskThatReallyFillsUpLosesNothingOlder) {
   std::string why;
   const bool first = store.save(10, sample_state(1, 10000), &why);
   const bool second = store.save(20, sample_state(2, 30000), &why);
-  const Steps steps = store.whole_steps();
+  const Steps steps = whole_steps(store);
   const bool left = fs::exists(disk + "/checkpoints/step-20");
   const bool third = store.save(30, sample_state(3, 5000), nullptr);
-  const Steps later = store.whole_steps();
+  store.prune(30);
+  const Steps later = whole_steps(store);
   ASSERT_EQ(::umount(disk.c_str()), 0);
   EXPECT_TRUE(first);
   EXPECT_FALSE(second);
@@ -366,7 +392,7 @@ TEST(Checkpoint, OtherFailuresThrowAndLoseNothingOlder) {
   State not_text = sample_state(2);
   not_text.meta["text"] = "\xff";
   EXPECT_THAT(message_of([&] { store.save(20, not_text, nullptr); }), HasSubstr("UTF-8"));
-  EXPECT_EQ(store.whole_steps(), (Steps{10}));
+  EXPECT_EQ(whole_steps(store), (Steps{10}));
   EXPECT_FALSE(fs::exists(run / "checkpoints/step-20"));
 }
 
@@ -382,14 +408,14 @@ TEST(Checkpoint, AFolderThatMayNotBeEnteredIsNamed) {
              message.find("Permission denied") != std::string::npos;
     };
     if (!named(message_of([&] { store.save(20, sample_state(2), nullptr); }))) ::_exit(1);
-    if (!named(message_of([&] { store.whole_steps(); }))) ::_exit(2);
+    if (!named(message_of([&] { whole_steps(store); }))) ::_exit(2);
     if (!named(message_of([&] { store.load(10); }))) ::_exit(3);
     if (!named(message_of([&] { verify_checkpoints(run.path()); }))) ::_exit(4);
   });
   ASSERT_EQ(::chmod(run.path().c_str(), 0700), 0);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_EQ(store.whole_steps(), (Steps{10}));
+  EXPECT_EQ(whole_steps(store), (Steps{10}));
 }
 
 TEST(Checkpoint, LinksToOtherDisksAreFollowedAndNeverRemovedThrough) {
@@ -402,7 +428,7 @@ TEST(Checkpoint, LinksToOtherDisksAreFollowedAndNeverRemovedThrough) {
   // A link in the place of a leftover is removed, not what it points to.
   fs::create_directory_symlink(disk / "precious", disk / "step-10/worker-0.tmp");
   save(store, 20);
-  EXPECT_EQ(store.whole_steps(), (Steps{20}));
+  EXPECT_EQ(whole_steps(store), (Steps{20}));
   EXPECT_TRUE(fs::exists(disk / "step-20/worker-0"));
   EXPECT_EQ(read_bytes(disk / "precious/file"), "x");
 }

@@ -38,6 +38,7 @@ class DistillTask final : public ModelTask {
   explicit DistillTask(const Options& options)
       : ModelTask(make_started_model(options, distill_layers(options))),
         options_(options.distill),
+        teacher_path_(options.task.teacher),
         teacher_(load_teacher(options).model) {
     LayerPattern("distill.match", options_.match).require_match(model());
     check_fit(options);
@@ -54,6 +55,10 @@ class DistillTask final : public ModelTask {
       std::find_if(tensors.begin(), tensors.end(), is_its_weight)->decays = false;
     }
     return tensors;
+  }
+
+  std::vector<Reference> references() const override {
+    return {{"task.teacher", teacher_path_, digest_of_model(*teacher_)}};
   }
 
   at::Tensor loss(const Batch& batch) override {
@@ -94,6 +99,7 @@ class DistillTask final : public ModelTask {
   }
 
   DistillOptions options_;
+  std::string teacher_path_;
   std::shared_ptr<LanguageModel> teacher_;  // in evaluation mode
   std::vector<std::pair<std::size_t, std::size_t>> pairs_;
 };

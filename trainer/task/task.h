@@ -33,6 +33,13 @@ struct Batch {
   at::Tensor targets;  // int64 [B, T], tokens shifted by one; -100 where there is none
 };
 
+// Something that a task reads and that its checkpoints do not hold.
+struct Reference {
+  std::string key;     // of the config, "task.teacher"
+  std::string what;    // where it was found, for messages
+  std::string digest;  // of its content
+};
+
 class Task {
  public:
   virtual ~Task() = default;
@@ -44,6 +51,9 @@ class Task {
   virtual std::vector<TrainedTensor> trained() = 0;
   // Not trained, but part of the model that a checkpoint must hold (a packed base, a teacher is not).
   virtual std::vector<std::pair<std::string, at::Tensor>> frozen() { return {}; }
+
+  // The same on every worker, and after a resume.
+  virtual std::vector<Reference> references() const { return {}; }
 
   // Sets data-dependent starts (step sizes of activations) from a first batch. Worker 0's are then sent to
   // all: they must be among trained().
