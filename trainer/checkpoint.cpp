@@ -127,7 +127,7 @@ Inspection inspect(const std::string& run_dir, std::int64_t step, int worker) {
       throw std::runtime_error(fmt::format("expected {} bytes with XXH3-128 {}, found {} bytes with {}",
                                            expected.bytes, expected.xxh3_128, found.bytes, found.xxh3_128));
     }
-    read_safetensors_header(file);
+    require_tensors(manifest, read_safetensors_header(file));
     result.check.whole = true;
   } catch (const std::exception& error) {
     result.check.problems.push_back({file, error.what()});
@@ -167,7 +167,7 @@ void CheckpointStore::write(std::int64_t step, const State& state) const {
   const fs::path beside = unfinished(folder);
   create_folders(beside);
 
-  Manifest manifest{step, worker_, {}, state.meta};
+  Manifest manifest{step, worker_, {}, state.meta, specs_of(state.tensors)};
   manifest.files[kTensorFile] = write_safetensors(beside / kTensorFile, {state.tensors, {}},
                                                   [&] { checkpoint_fault_point(step, worker_); });
   OutputFile file(beside / kManifestFile);

@@ -24,7 +24,9 @@ std::string sealed(const std::string& text) {
 }  // namespace
 
 std::vector<std::string> seeds() {
-  trainer::Manifest manifest{100, 3, {{"state.safetensors", {4328, trainer::xxh3_128_hex("tensors")}}}, {}};
+  trainer::Manifest manifest{
+      100, 3, {{"state.safetensors", {4328, trainer::xxh3_128_hex("tensors")}}}, {}, {}};
+  manifest.tensors = {{"live/w", {"F32", {3, 4}}}, {"step", {"I64", {}}}};
   manifest.meta = {{"loss", 0.1}, {"steps", {1, -2, 3.5, 1e300}}, {"bound", {{"$number", "inf"}}}};
   const std::string text = trainer::to_text(manifest);
   return {Seed().put(std::uint8_t{0}).text() + text, Seed().put(std::uint8_t{1}).text() + text};

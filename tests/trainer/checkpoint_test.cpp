@@ -17,6 +17,7 @@
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/fault_point.h"
 #include "trainer/format/manifest.h"
+#include "trainer/format/safetensors.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -252,6 +253,26 @@ TEST(Checkpoint, AManifestThatNamesOtherFilesIsRefused) {
   manifest.files["elsewhere"] = {};
   write_bytes(path, to_text(manifest));
   EXPECT_THAT(message_of([&] { store.load(10); }), HasSubstr("expected one file, state.safetensors"));
+}
+
+// A program that rewrites a checkpoint may seal it again; what a tensor was stands in the manifest all the
+// same.
+TEST(Checkpoint, ATensorFileOfAnotherDtypeIsRefusedThoughItsHashIsRight) {
+  TemporaryFolder run;
+  CheckpointStore store(run.path(), 0, 3);
+  save(store, 20);
+  const std::string path = file_in(run.path(), 20, 0, "manifest.json");
+  Manifest manifest = parse_manifest(read_bytes(path));
+  EXPECT_EQ(manifest.tensors,
+            (std::map<std::string, TensorSpec>{{"inner/m", {"F32", {100}}}, {"data/position", {"I64", {}}}}));
+  const std::string tensors = file_in(run.path(), 20, 0, "state.safetensors");
+  SafetensorsFile file = read_safetensors(tensors);
+  file.tensors["inner/m"] = file.tensors["inner/m"].view(at::kInt);
+  manifest.files["state.safetensors"] = write_safetensors(tensors, file);
+  write_bytes(path, to_text(manifest));
+  EXPECT_THAT(message_of([&] { store.load(20); }),
+              HasSubstr("'inner/m': expected F32 [100], as the manifest says, found I32 [100]"));
+  EXPECT_FALSE(verify_checkpoints(run.path()).at(0).whole);
 }
 
 TEST(Checkpoint, VerifyTellsWhatIsWholeOfEveryWorkerAndStep) {

@@ -20,7 +20,8 @@ using ::testing::HasSubstr;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Manifest sample() {
-  Manifest manifest{100, 3, {{"state.safetensors", {4328, xxh3_128_hex("tensors")}}}, {}};
+  Manifest manifest{100, 3, {{"state.safetensors", {4328, xxh3_128_hex("tensors")}}}, {}, {}};
+  manifest.tensors = {{"live/w", {"F32", {3, 4}}}, {"steps", {"I64", {}}}};
   manifest.meta = {{"loss", 0.1}, {"text", "\xc3\xa4\n\""}, {"data", {{"position", 42}}}};
   return manifest;
 }
@@ -49,6 +50,7 @@ TEST(Manifest, ComesBackWithExactNumbers) {
   EXPECT_EQ(back.step, 100);
   EXPECT_EQ(back.worker, 3);
   EXPECT_EQ(back.files, manifest.files);
+  EXPECT_EQ(back.tensors, manifest.tensors);
   EXPECT_EQ(back.meta, manifest.meta);
   EXPECT_TRUE(std::signbit(back.meta["exact"][1].get<double>()));
   EXPECT_TRUE(back.meta["exact"][3].is_number_float());
@@ -88,9 +90,9 @@ std::string sealed(json root) {
 TEST(Manifest, AnotherFormatOrVersionIsNamed) {
   json root = json::parse(to_text(sample()));
   EXPECT_EQ(parse_manifest(sealed(root)).step, 100);
-  root["version"] = 2;
-  EXPECT_THAT(message_of([&] { parse_manifest(sealed(root)); }), HasSubstr("version 1, found"));
   root["version"] = 1;
+  EXPECT_THAT(message_of([&] { parse_manifest(sealed(root)); }), HasSubstr("version 2, found"));
+  root["version"] = 2;
   root["format"] = "other";
   EXPECT_THAT(message_of([&] { parse_manifest(sealed(root)); }), HasSubstr("\"other\""));
 }
@@ -104,12 +106,12 @@ TEST(Manifest, NamesThatLeadElsewhereAreRefused) {
 }
 
 TEST(Manifest, MembersOfAnotherTypeAreRefused) {
-  for (const char* member : {"step", "worker", "files", "meta", "format", "version"}) {
+  for (const char* member : {"step", "worker", "files", "meta", "format", "version", "tensors"}) {
     json root = json::parse(to_text(sample()));
     root.erase(member);
     EXPECT_THROW(parse_manifest(sealed(root)), std::runtime_error) << member;
   }
-  for (const char* member : {"step", "worker", "files"}) {
+  for (const char* member : {"step", "worker", "files", "tensors"}) {
     for (const json& value : {json("text"), json(nullptr), json::array({1})}) {
       json root = json::parse(to_text(sample()));
       root[member] = value;
@@ -119,6 +121,47 @@ TEST(Manifest, MembersOfAnotherTypeAreRefused) {
   for (const char* text : {"", "{}", "[]", "null", "3", "{\"manifest_xxh3_128\":1}"}) {
     EXPECT_THROW(parse_manifest(text), std::runtime_error) << text;
   }
+}
+
+TEST(Manifest, TensorsOfNoKnownTypeOrShapeAreRefused) {
+  const json root = json::parse(to_text(sample()));
+  const auto parse_with = [&](const json& tensor) {
+    json changed = root;
+    changed["tensors"]["live/w"] = tensor;
+    return parse_manifest(sealed(changed));
+  };
+  const auto message_with = [&](const json& tensor) { return message_of([&] { parse_with(tensor); }); };
+  EXPECT_NO_THROW(parse_with({{"dtype", "F32"}, {"shape", {3}}}));
+  EXPECT_THAT(message_with({{"dtype", "F31"}, {"shape", {3}}}), HasSubstr("unknown dtype 'F31'"));
+  EXPECT_THAT(message_with({{"dtype", "F32"}, {"shape", 3}}), HasSubstr("'live/w': expected a list"));
+  EXPECT_THAT(message_with({{"dtype", "F32"}, {"shape", {-3}}}), HasSubstr("found -3"));
+  EXPECT_THAT(message_with({{"dtype", "F32"}}), HasSubstr("shape"));
+  EXPECT_THAT(message_with({{"dtype", 32}, {"shape", {3}}}), HasSubstr("string"));
+}
+
+SafetensorsHeader header_of(const std::map<std::string, TensorSpec>& specs) {
+  SafetensorsHeader header;
+  for (const auto& [name, spec] : specs) header.entries.push_back({name, spec.dtype, spec.shape, 0, 0});
+  return header;
+}
+
+TEST(Manifest, AFileOfOtherTensorsIsRefusedByTheirName) {
+  const Manifest manifest = sample();
+  const auto message_for = [&](std::map<std::string, TensorSpec> specs) {
+    return message_of([&] { require_tensors(manifest, header_of(specs)); });
+  };
+  std::map<std::string, TensorSpec> specs = manifest.tensors;
+  EXPECT_NO_THROW(require_tensors(manifest, header_of(specs)));
+  specs["live/w"].dtype = "I32";
+  EXPECT_THAT(message_for(specs),
+              HasSubstr("'live/w': expected F32 [3, 4], as the manifest says, found I32"));
+  specs["live/w"] = {"F32", {4, 3}};
+  EXPECT_THAT(message_for(specs), HasSubstr("found F32 [4, 3]"));
+  specs.erase("live/w");
+  EXPECT_THAT(message_for(specs), HasSubstr("found no such tensor"));
+  specs = manifest.tensors;
+  specs["more"] = {"F32", {}};
+  EXPECT_THAT(message_for(specs), HasSubstr("'more': found F32 []"));
 }
 
 TEST(Manifest, TextsThatAreNoUtf8AreRefusedAtWriting) {

@@ -89,7 +89,9 @@ json describe_checkpoint(const fs::path& folder) {
       result["whole"] = false;
       continue;
     }
-    for (json& tensor : tensors_of(read_safetensors_header(folder / name))) {
+    const SafetensorsHeader header = read_safetensors_header(folder / name);
+    require_tensors(manifest, header);
+    for (json& tensor : tensors_of(header)) {
       result["tensors"].push_back(std::move(tensor));
     }
   }

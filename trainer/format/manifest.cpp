@@ -1,6 +1,7 @@
 #include "trainer/format/manifest.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <limits>
@@ -12,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kFormat[] = "thinwire-checkpoint";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr char kSelfHash[] = "manifest_xxh3_128";
 
 // Stands for a number that JSON cannot write: {"$number": "nan"}, "inf" or "-inf".
@@ -52,6 +53,25 @@ std::string dump(const json& value) {
   }
 }
 
+TensorSpec spec_from_json(const std::string& name, const json& value) {
+  TensorSpec spec{value.at("dtype").get<std::string>(), {}};
+  if (safetensors_item_bytes(spec.dtype) == 0)
+    throw std::runtime_error(fmt::format("tensor '{}': unknown dtype '{}'", name, spec.dtype));
+  if (!value.at("shape").is_array())
+    throw std::runtime_error(fmt::format("tensor '{}': expected a list as shape", name));
+  for (const json& d : value.at("shape")) {
+    if (!d.is_number_unsigned())
+      throw std::runtime_error(
+          fmt::format("tensor '{}': expected whole numbers from 0 as shape, found {}", name, d.dump()));
+    spec.shape.push_back(d.get<std::int64_t>());
+  }
+  return spec;
+}
+
+std::string text_of(const TensorSpec& spec) {
+  return fmt::format("{} [{}]", spec.dtype, fmt::join(spec.shape, ", "));
+}
+
 Manifest from_json(const json& root) {
   if (root.at("format") != kFormat || root.at("version") != kVersion) {
     throw std::runtime_error(fmt::format("expected format {} version {}, found {} version {}", kFormat,
@@ -67,6 +87,9 @@ Manifest from_json(const json& root) {
     }
     manifest.files[name] = {file.at("bytes").get<std::uint64_t>(), file.at("xxh3_128").get<std::string>()};
   }
+  if (!root.at("tensors").is_object()) throw std::runtime_error("expected an object as tensors");
+  for (const auto& [name, value] : root.at("tensors").items())
+    manifest.tensors[name] = spec_from_json(name, value);
   manifest.meta = without_named_numbers(root.at("meta"));
   return manifest;
 }
@@ -78,9 +101,14 @@ std::string to_text(const Manifest& manifest) {
   for (const auto& [name, digest] : manifest.files) {
     files[name] = {{"bytes", digest.bytes}, {"xxh3_128", digest.xxh3_128}};
   }
+  json tensors = json::object();
+  for (const auto& [name, spec] : manifest.tensors) {
+    tensors[name] = {{"dtype", spec.dtype}, {"shape", spec.shape}};
+  }
   json root = {{"format", kFormat},     {"version", kVersion},
                {"step", manifest.step}, {"worker", manifest.worker},
-               {"files", files},        {"meta", with_named_numbers(manifest.meta)}};
+               {"files", files},        {"meta", with_named_numbers(manifest.meta)},
+               {"tensors", tensors}};
   root[kSelfHash] = xxh3_128_hex(dump(root));
   return dump(root);
 }
@@ -98,6 +126,22 @@ Manifest parse_manifest(const std::string& text) {
     return from_json(root);
   } catch (const json::exception& error) {
     throw std::runtime_error(fmt::format("not a checkpoint's manifest: {}", error.what()));
+  }
+}
+
+void require_tensors(const Manifest& manifest, const SafetensorsHeader& header) {
+  const std::map<std::string, TensorSpec> found = specs_of(header);
+  for (const auto& [name, expected] : manifest.tensors) {
+    const auto it = found.find(name);
+    if (it != found.end() && it->second == expected) continue;
+    throw std::runtime_error(fmt::format("tensor '{}': expected {}, as the manifest says, found {}", name,
+                                         text_of(expected),
+                                         it == found.end() ? "no such tensor" : text_of(it->second)));
+  }
+  for (const auto& [name, spec] : found) {
+    if (!manifest.tensors.contains(name))
+      throw std::runtime_error(
+          fmt::format("tensor '{}': found {}, the manifest names no such tensor", name, text_of(spec)));
   }
 }
 

@@ -123,6 +123,13 @@ class HalfwayWriter {
 
 }  // namespace
 
+std::map<std::string, TensorSpec> specs_of(const NamedTensors& tensors) {
+  std::map<std::string, TensorSpec> specs;
+  for (const auto& [name, tensor] : tensors)
+    specs[name] = {name_of(tensor.scalar_type(), name), tensor.sizes().vec()};
+  return specs;
+}
+
 SafetensorsHeader read_safetensors_header(const std::string& path) {
   return open_safetensors(path).header;
 }
@@ -141,8 +148,8 @@ FileDigest write_safetensors(const std::string& path, const SafetensorsFile& fil
                              const std::function<void()>& half_written) {
   SafetensorsHeader header;
   header.metadata = file.metadata;
-  for (const auto& [name, tensor] : file.tensors) {
-    header.entries.push_back({name, name_of(tensor.scalar_type(), name), tensor.sizes().vec(), 0, 0});
+  for (const auto& [name, spec] : specs_of(file.tensors)) {
+    header.entries.push_back({name, spec.dtype, spec.shape, 0, 0});
   }
   const std::string head = layout_safetensors(header);
   OutputFile output(path);

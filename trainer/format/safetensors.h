@@ -25,6 +25,9 @@ struct SafetensorsFile {
 // the file cannot be read. Booleans other than 0 and 1 are refused.
 SafetensorsFile read_safetensors(const std::string& path);
 
+// What a file of these tensors says of them. Throws as write_safetensors for a dtype that the format lacks.
+std::map<std::string, TensorSpec> specs_of(const NamedTensors& tensors);
+
 // The header alone, checked in the same way; no tensor is read.
 SafetensorsHeader read_safetensors_header(const std::string& path);
 

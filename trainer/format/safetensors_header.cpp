@@ -173,6 +173,12 @@ std::uint64_t safetensors_item_bytes(std::string_view dtype) {
   return rank < kDtypes.size() ? kDtypes[rank].item_bytes : 0;
 }
 
+std::map<std::string, TensorSpec> specs_of(const SafetensorsHeader& header) {
+  std::map<std::string, TensorSpec> specs;
+  for (const SafetensorsEntry& entry : header.entries) specs[entry.name] = {entry.dtype, entry.shape};
+  return specs;
+}
+
 SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_bytes) {
   if (text.empty() || text.front() != '{') refuse("expected '{{' as the header's first byte");
   const json root = parse_without_duplicates(text);

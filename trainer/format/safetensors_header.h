@@ -28,6 +28,16 @@ struct SafetensorsHeader {
   std::uint64_t data_bytes = 0;
 };
 
+// What a tensor is, without its values and its place.
+struct TensorSpec {
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  bool operator==(const TensorSpec&) const = default;
+};
+
+// By name.
+std::map<std::string, TensorSpec> specs_of(const SafetensorsHeader& header);
+
 // A longer header is refused before it is read: this is room for some hundred thousand tensors.
 inline constexpr std::uint64_t kMaxSafetensorsHeaderBytes = 16 << 20;
 inline constexpr std::size_t kMaxSafetensorsDimensions = 64;
