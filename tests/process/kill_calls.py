@@ -390,7 +390,7 @@ def main():
         for backend in [arguments.case.backend] if arguments.case else BACKENDS:
             harness.prepare(backend)
         cases = [arguments.case] if arguments.case else list(draw_cases(harness, arguments.count, arguments.seed))
-        report = Report(len(cases), f"{sys.argv[0]} {arguments.program} {arguments.library}")
+        report = Report(len(cases), f"python3 {sys.argv[0]} {arguments.program} {arguments.library}")
 
         def try_one(case):
             if arguments.seconds and time.monotonic() - report.begin > arguments.seconds:
