@@ -2,8 +2,8 @@
 //
 // Common to all: a magnitude above 2^100 (an infinity too) counts as 2^100; a scale below 2^-126, the least
 // normal float32, becomes 0, and the block is then coded as zeros. Scales whose levels are not powers of two
-// keep 16 significant bits, so that level * scale is exact and re-encoding a decoded block finds the same
-// scale.
+// keep 16 significant bits, so that level * scale is exact unless it is denormal, and so that re-encoding a
+// decoded block mostly finds the same scale (docs/wire_format.md says when).
 #pragma once
 
 #include <array>
@@ -20,15 +20,17 @@ inline constexpr float kLargestMagnitude = 0x1p100f;
 inline constexpr float kLeastScale = 0x1p-126f;
 
 // The largest magnitude lies on the level `top`: s = max|x| / top.
-// exact_range_scale keeps all 24 bits; range_scale rounds up to 16, so that top * s still covers the block.
+// exact_range_scale keeps all 24 bits; range_scale rounds up to 16, so that top * s still covers the block,
+// to within the division's rounding. The largest magnitude then lies up to 2^-15 below the top: a stochastic
+// code of it may be the level below.
 float exact_range_scale(std::span<const float> values, float top);
 float range_scale(std::span<const float> values, float top);
 
 // Two magnitudes w of levels, low and high, split at `split` times the mean magnitude; s minimises
 // sum (|x| - w s)^2 for that split: s = sum w|x| / sum w^2. Values beyond high * s are cut off, but never
-// below `cover` of the largest magnitude: s is at least cover * max|x| / high, so that under error feedback a
-// residual stays bounded by the largest delta. Rounded to the nearest of 16 bits. The sums run in 16 lanes in
-// a fixed order (see the source), equal for every vector width.
+// below `cover` of the largest magnitude: s is at least cover * max|x| / high before it is rounded, so that
+// under error feedback a residual stays bounded by the largest delta. Rounded to the nearest of 16 bits. The
+// sums run in 16 lanes in a fixed order (see the source), equal for every vector width.
 struct TwoLevels {
   float split = 0;
   float low = 1;

@@ -5,7 +5,8 @@
 //   residual = value - decode(encode(value))    one float32 subtraction
 //
 // The subtraction is exact, so that decode + residual == value bit by bit, when rounding to nearest in a
-// format with a level 0 (all but int2 and sign), for values that are not cut off.
+// format with a level 0 (all but int2 and sign), unrotated, for values that are not cut off - nor kept by
+// topk far below the level that they become.
 //
 // Residuals stay below a small multiple of the largest delta, but with ternary or sign rounded stochastically
 // they grow without bound: do not combine these.

@@ -8,7 +8,7 @@
 namespace thinwire::quant {
 
 // kBits (1, 2, 4 or 8) bits a code, value 0 in the lowest bits of byte 0. n codes take ceil(n * kBits /
-// 8) bytes; the unused high bits of the last byte are 0.
+// 8) bytes; the unused high bits of the last byte are 0, and not read.
 template <unsigned kBits>
 struct BitPacking {
   static constexpr unsigned kCodeBits = kBits;
@@ -24,7 +24,8 @@ struct BitPacking {
 };
 
 // Five base-3 digits a byte in planes: with P = ceil(n/5) bytes, byte j holds the digits of the values j, j +
-// P, j + 2P, j + 3P and j + 4P, the first as the units. Absent values have digit 0. 1.6 bits a value.
+// P, j + 2P, j + 3P and j + 4P, the first as the units. Absent values have digit 0, which is not read. 1.6
+// bits a value.
 struct TernaryPacking {
   static constexpr std::size_t bytes(std::size_t n) { return (n + 4) / 5; }
 

@@ -7,15 +7,17 @@
 //
 // H is the Walsh-Hadamard matrix in natural order, applied in p passes of butterflies (a, b) -> (a + b, a -
 // b) over distances 1, 2, 4, ..., 2^(p-1): every value of a pass is one float32 addition, so that the bits
-// are the same everywhere. Both factors are powers of two, hence exact; together they are 2^-p, which makes
-// decode the inverse of encode but for the roundings of 2p additions. (For odd p each alone is off
-// orthonormal by sqrt(2), which the block's scale takes up.)
+// are the same everywhere. Both factors are powers of two, hence exact but for denormals; together they are
+// 2^-p, which makes decode the inverse of encode but for the roundings of 2p additions. So fp32 is not
+// lossless behind a rotation. (For odd p each factor alone is off orthonormal by sqrt(2), which the block's
+// scale takes up.)
 //
 // A short last block is left as it is: it has no rotation of its own length. d depends on the place in the
 // block only, so that a slice of a payload is a payload.
 //
 // Error: that of the codec behind, spread evenly over the block; its mean square is that of the rotated
-// values. Size, number and name: those of the codec behind; a flag in the wire header tells them apart.
+// values' errors for even p, and twice that for odd p. Size, number and name: those of the codec behind; a
+// flag in the wire header tells them apart.
 #pragma once
 
 #include "quant/codec/codec.h"

@@ -2,7 +2,7 @@
 //
 // To nearest, s = mean|x| of the block, which minimises the squared error, and the bit is the value's own
 // sign bit: +0 becomes +s, -0 becomes -s. Stochastic, -s..s must cover the block: s = max|x|, and x becomes
-// +s with probability (1 + x/s) / 2.
+// +s with probability (1 + x/s) / 2: a zero of either sign +s or -s, evenly.
 //
 // Error: nearest | |x| - s |; stochastic 2s.
 //

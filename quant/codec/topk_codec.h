@@ -10,10 +10,12 @@
 // In the place of the scale stand two magnitudes, low and high, as bf16, 2 bytes each. A value's code: bit 0
 // for high, bit 1 for a negative value. To nearest, low is the mean of the kept magnitudes up to their mean,
 // high of those above it. Stochastic, both cover the kept: low is the least of them rounded down, high the
-// largest rounded up. Each becomes 0 if it is below 2^-126.
+// largest rounded up. Each then becomes 0 if it is below 2^-126, before a value's level is chosen. A zero
+// that is kept becomes low as others do.
 //
 // Error of a kept magnitude a: nearest the distance to the nearer of low and high; stochastic high - low, and
-// unbiased. A dropped value's is the value, at most the least kept magnitude.
+// unbiased, or a itself where both became 0. A dropped value's is the value, at most the least kept
+// magnitude.
 //
 // Size, with b = ceil(n / 4096) chunks: 4b bytes, and ceil(3q / 2) + ceil(q / 4) for each. k 64: 0.0283 bytes
 // a value.
