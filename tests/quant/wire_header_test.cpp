@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <array>
 #include <cstring>
@@ -54,6 +55,30 @@ TEST(WireHeader, HasTheseBytes) {
             "5457504c0100060100010000030000000200000001000000080706050403020107000000000000000800000000000000"
             "10325476"
             "98badcfef4f153782d5be8460000803f12345607");
+}
+
+TEST(WireHeader, IsHashedAsTheSeedOfThePayloadsHash) {
+  const std::vector<std::byte> message = sample_message();
+  std::uint64_t checksum;
+  std::memcpy(&checksum, message.data() + 56, sizeof checksum);
+  EXPECT_EQ(checksum,
+            XXH3_64bits_withSeed(message.data() + kWireHeaderBytes, message.size() - kWireHeaderBytes,
+                                 XXH3_64bits(message.data(), 56)));
+}
+
+TEST(WireHeader, HoldsUnsignedNumbers) {
+  WireInfo info = sample_info();
+  info.fragment = info.worker = info.segment = 0xfffffffe;
+  info.step = ~std::uint64_t{0} - 1;
+  const std::vector<std::byte> payload = sample_payload();
+  std::vector<std::byte> message(kWireHeaderBytes);
+  write_header(info, payload, std::span(message).first<kWireHeaderBytes>());
+  message.insert(message.end(), payload.begin(), payload.end());
+  const WireInfo read = inspect_message(message);
+  EXPECT_EQ(read.fragment, 0xfffffffe);
+  EXPECT_EQ(read.worker, 0xfffffffe);
+  EXPECT_EQ(read.segment, 0xfffffffe);
+  EXPECT_EQ(read.step, info.step);
 }
 
 TEST(WireHeader, GivesBackPayloadAndDigest) {
