@@ -142,6 +142,11 @@ nlohmann::json metrics_of(const std::vector<nlohmann::json>& pulses, std::int64_
   record["skipped_steps"] = skipped;
   for (const char* name : {"gradient_norm", "wire_bytes", "wire_bits_per_s"})
     record[name] = pulses.front().at(name);
+  // Of the worker with the most; only tasks that clamp count them.
+  for (const nlohmann::json& pulse : pulses)
+    if (pulse.contains("clamped_steps"))
+      record["clamped_steps"] =
+          std::max<std::int64_t>(record.value("clamped_steps", 0), pulse["clamped_steps"]);
   return record;
 }
 

@@ -19,16 +19,18 @@ void RunLog::metrics(const nlohmann::json& record) {
 
 void RunLog::commit(const CommitRecord& record) {
   if (!commits_) return;
-  commits_->write({{"step", record.step},
-                   {"sent_step", record.sent_step},
-                   {"fragment", record.fragment},
-                   {"weights", record.weights},
-                   {"wire_bytes", record.wire_bytes},
-                   {"late_seconds", record.late_seconds},
-                   {"delta_norm", record.delta_norm},
-                   {"mean_norm", record.mean_norm},
-                   {"cosine", record.cosine},
-                   {"digest", record.digest}});
+  nlohmann::json line = {{"step", record.step},
+                         {"sent_step", record.sent_step},
+                         {"fragment", record.fragment},
+                         {"weights", record.weights},
+                         {"wire_bytes", record.wire_bytes},
+                         {"late_seconds", record.late_seconds},
+                         {"delta_norm", record.delta_norm},
+                         {"mean_norm", record.mean_norm},
+                         {"cosine", record.cosine},
+                         {"digest", record.digest}};
+  if (record.clamped > 0) line["clamped_steps"] = record.clamped;
+  commits_->write(line);
 }
 
 bool RunLog::take_failure() {

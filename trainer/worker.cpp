@@ -344,7 +344,9 @@ void Worker::read_pulses() {
 }
 
 void Worker::post_pulse(std::int64_t step) {
-  pulses_.post(meter_.take_pulse(step));
+  nlohmann::json pulse = meter_.take_pulse(step);
+  if (const auto clamped = task_->take_clamped_steps()) pulse["clamped_steps"] = *clamped;
+  pulses_.post(pulse);
 }
 
 void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {

@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <utility>
+
 #include "quant/nn/lsq_quantizer.h"
 
 namespace thinwire::quant {
@@ -10,6 +12,18 @@ namespace {
 // Codes are stored from zero on.
 std::int64_t code_offset(int bits) {
   return std::int64_t{1} << (bits - 1);
+}
+
+void clamp_step(at::Tensor& step, at::Tensor& clamped) {
+  const at::Tensor below = step.lt(kMinLsqStep);
+  if (!below.any().item<bool>()) return;
+  clamped = clamped.defined() ? clamped.logical_or(below) : below;
+  step.clamp_min_(kMinLsqStep);
+}
+
+std::int64_t take_count(at::Tensor& clamped) {
+  const at::Tensor taken = std::exchange(clamped, {});
+  return taken.defined() ? taken.sum().item<std::int64_t>() : 0;
 }
 
 void check_bits(const LsqOptions& options) {
@@ -57,12 +71,12 @@ std::vector<std::pair<std::string, at::Tensor>> LsqLinear::packed() const {
         lsq_codes(weight_.detach(), weight_step_.detach().unsqueeze(1), options_.weight_bits);
     tensors.emplace_back(
         "codes", pack_rows(codes.to(at::kShort) + code_offset(options_.weight_bits), options_.weight_bits));
-    tensors.emplace_back("weight_step", weight_step_.detach().clone());
+    tensors.emplace_back("weight_step", lsq_effective_step(weight_step_.detach()));
   } else {
     tensors.emplace_back("weight", weight_.detach().clone());
   }
   if (options_.activation_bits > 0)
-    tensors.emplace_back("activation_step", activation_step_.detach().clone());
+    tensors.emplace_back("activation_step", lsq_effective_step(activation_step_.detach()));
   return tensors;
 }
 
@@ -73,8 +87,12 @@ void LsqLinear::start_weight_steps() {
 
 void LsqLinear::clamp_steps() {
   const at::NoGradGuard no_grad;
-  if (options_.weight_bits > 0) weight_step_.clamp_min_(kMinLsqStep);
-  if (options_.activation_bits > 0) activation_step_.clamp_min_(kMinLsqStep);
+  if (options_.weight_bits > 0) clamp_step(weight_step_, weight_step_clamped_);
+  if (options_.activation_bits > 0) clamp_step(activation_step_, activation_step_clamped_);
+}
+
+std::int64_t LsqLinear::take_clamped_steps() {
+  return take_count(weight_step_clamped_) + take_count(activation_step_clamped_);
 }
 
 PackedLsqLinear::PackedLsqLinear(std::int64_t in, std::int64_t out, const LsqOptions& options)
@@ -105,8 +123,8 @@ at::Tensor PackedLsqLinear::forward(const at::Tensor& x) {
 
 std::vector<std::pair<std::string, at::Tensor>> PackedLsqLinear::packed() const {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& buffer : named_buffers(/*recurse=*/false))
-    tensors.emplace_back(buffer.key(), buffer.value());
+  for (const auto& [name, tensor] : named_buffers(/*recurse=*/false).pairs())
+    tensors.emplace_back(name, name.ends_with("_step") ? lsq_effective_step(tensor) : tensor);
   return tensors;
 }
 

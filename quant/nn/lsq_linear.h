@@ -27,18 +27,21 @@ class LsqLinear final : public LowBitLinear {
   void calibrate_next() { calibrating_ = options_.activation_bits > 0; }
   // Brings steps that an update drove below kMinLsqStep back to it.
   void clamp_steps();
+  // How many steps clamp_steps has brought back since the last call, each counted once.
+  std::int64_t take_clamped_steps();
 
  private:
   at::Tensor quantized_weight() const;
 
   LsqOptions options_;
   at::Tensor weight_, weight_step_, activation_step_;
+  at::Tensor weight_step_clamped_, activation_step_clamped_;  // bool, of a step's shape; undefined: none
   bool calibrating_ = false;
 };
 
 // Buffers: codes uint8 [out, ceil(in * bits / 8)] of code + 2^(bits-1) (or weight, if it stays float),
-// weight_step, activation_step. The weight is dequantised anew in every forward, so no float copy stays in
-// memory.
+// weight_step, activation_step (both above zero in what packed gives). The weight is dequantised anew in
+// every forward, so no float copy stays in memory.
 class PackedLsqLinear final : public LowBitLinear {
  public:
   PackedLsqLinear(std::int64_t in, std::int64_t out, const LsqOptions& options);

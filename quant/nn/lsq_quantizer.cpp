@@ -7,12 +7,8 @@
 namespace thinwire::quant {
 namespace {
 
-at::Tensor safe(const at::Tensor& step) {
-  return step.clamp_min(kMinLsqStep);
-}
-
 at::Tensor initial_step(const at::Tensor& mean_magnitude, int bits) {
-  return safe(mean_magnitude * (2 / std::sqrt(lsq_range(bits).highest)));
+  return lsq_effective_step(mean_magnitude * (2 / std::sqrt(lsq_range(bits).highest)));
 }
 
 class LsqFunction : public torch::autograd::Function<LsqFunction> {
@@ -31,7 +27,7 @@ class LsqFunction : public torch::autograd::Function<LsqFunction> {
     const at::Tensor& gradient = gradients[0];
     const at::Tensor& step = saved[1];
     const auto [lowest, highest] = lsq_range(static_cast<int>(context->saved_data["bits"].toInt()));
-    const at::Tensor ratio = saved[0] / safe(step);
+    const at::Tensor ratio = saved[0] / lsq_effective_step(step);
     const at::Tensor inside = ratio.gt(lowest).logical_and_(ratio.lt(highest));
     const at::Tensor by_step = at::where(inside, ratio.round() - ratio, ratio.clamp(lowest, highest));
     const double scale = context->saved_data["gradient_scale"].toDouble();
@@ -41,6 +37,10 @@ class LsqFunction : public torch::autograd::Function<LsqFunction> {
 
 }  // namespace
 
+at::Tensor lsq_effective_step(const at::Tensor& step) {
+  return step.clamp_min(kMinLsqStep);
+}
+
 LsqRange lsq_range(int bits) {
   TORCH_CHECK(bits >= 2 && bits <= 8, "LSQ expects 2 to 8 bits, found ", bits);
   const double levels = std::ldexp(1.0, bits - 1);
@@ -49,11 +49,11 @@ LsqRange lsq_range(int bits) {
 
 at::Tensor lsq_codes(const at::Tensor& v, const at::Tensor& step, int bits) {
   const auto [lowest, highest] = lsq_range(bits);
-  return (v / safe(step)).clamp_(lowest, highest).round_().to(at::kChar);
+  return (v / lsq_effective_step(step)).clamp_(lowest, highest).round_().to(at::kChar);
 }
 
 at::Tensor lsq_dequantize(const at::Tensor& codes, const at::Tensor& step) {
-  return codes.to(at::kFloat).mul_(safe(step));
+  return codes.to(at::kFloat).mul_(lsq_effective_step(step));
 }
 
 at::Tensor lsq_fake_quantize(const at::Tensor& v, const at::Tensor& step, int bits,

@@ -14,6 +14,10 @@ namespace thinwire::quant {
 // Steps never get smaller: a step that crossed zero would turn its layer around.
 constexpr double kMinLsqStep = 1e-8;
 
+// The step that is computed with: kMinLsqStep where the stored one is smaller, as an update may leave it
+// until it is brought back. What is handed to other readers is this one.
+at::Tensor lsq_effective_step(const at::Tensor& step);
+
 struct LsqRange {
   double lowest;   // -Qn
   double highest;  // Qp

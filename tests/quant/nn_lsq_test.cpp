@@ -185,5 +185,41 @@ TEST(LsqLinear, ClampBringsStepsThatCrossedZeroBack) {
                         at::tensor({static_cast<float>(kMinLsqStep), 0.5F})));
 }
 
+TEST(LsqLinear, CountsEachStepThatWasBroughtBackOnce) {
+  LsqLinear layer(4, 3, {});
+  EXPECT_EQ(layer.take_clamped_steps(), 0);
+  for (const at::Tensor& steps : {at::tensor({-1.0F, 0.5F, 0.0F}), at::tensor({-2.0F, 0.5F, 0.1F})}) {
+    set_parameter(layer, "weight_step", steps);
+    layer.clamp_steps();
+    layer.clamp_steps();  // what lies on the least is not below it
+  }
+  set_parameter(layer, "activation_step", at::tensor({-1.0F}));
+  layer.clamp_steps();
+  EXPECT_EQ(layer.take_clamped_steps(), 3);
+  EXPECT_EQ(layer.take_clamped_steps(), 0);
+}
+
+TEST(LsqLinear, HandsOutTheStepsThatItComputesWith) {
+  const at::Tensor x = random_normal({2, 5, 8}, 9);
+  LsqLinear layer(8, 3, {});
+  set_parameter(layer, "weight", random_normal({3, 8}, 10));
+  set_parameter(layer, "weight_step", at::tensor({-0.1F, 0.2F, 0.0F}));
+  set_parameter(layer, "activation_step", at::tensor({-0.1F}));
+  PackedLsqLinear deployed(8, 3, {});
+  fill_buffers(deployed, layer.packed());
+  for (const auto& buffer : deployed.named_buffers()) {
+    if (buffer.key() == "codes") continue;
+    EXPECT_GT(buffer.value().min().item<float>(), 0) << buffer.key();
+  }
+  EXPECT_TRUE(same_bits(layer.forward(x).detach(), deployed.forward(x)));
+
+  // As a file of before may hold it.
+  fill_buffers(deployed, {{"weight_step", at::tensor({-0.1F, 0.2F, 0.0F})}});
+  for (const auto& [name, tensor] : deployed.packed()) {
+    if (name == "codes") continue;
+    EXPECT_GT(tensor.min().item<float>(), 0) << name;
+  }
+}
+
 }  // namespace
 }  // namespace thinwire::quant

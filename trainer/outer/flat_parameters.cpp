@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 namespace thinwire::trainer {
@@ -89,6 +90,22 @@ std::span<float> FlatParameters::values() {
 
 std::span<const float> FlatParameters::values() const {
   return {storage_.const_data_ptr<float>(), flat_size_};
+}
+
+std::int64_t FlatParameters::raise_to_least(const FlatRange& fragment, std::span<float> values) const {
+  std::int64_t raised = 0;
+  for (const Place& place : places_) {
+    const float least = place.tensor.least;
+    if (std::isinf(least) || place.offset < fragment.begin || place.offset >= fragment.begin + fragment.size)
+      continue;
+    for (float& value : values.subspan(place.offset - fragment.begin,
+                                       static_cast<std::size_t>(place.tensor.tensor.numel()))) {
+      if (!(value < least)) continue;
+      value = least;
+      ++raised;
+    }
+  }
+  return raised;
 }
 
 void FlatParameters::copy_gradients_to(std::span<float> flat) const {

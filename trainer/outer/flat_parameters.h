@@ -54,6 +54,10 @@ class FlatParameters {
   // Where no tensor lies. Starts as zeros; a format without a zero moves it.
   const std::vector<FlatRange>& padding() const { return padding_; }
 
+  // Brings values of a fragment's tensors that lie below their least back to it. values: those of `fragment`,
+  // of the live ones or of a buffer of the same layout. Returns how many there were.
+  std::int64_t raise_to_least(const FlatRange& fragment, std::span<float> values) const;
+
   // Gradients in the same layout (a missing one is zero), and back.
   void copy_gradients_to(std::span<float> flat) const;
   void set_gradients_from(std::span<const float> flat);

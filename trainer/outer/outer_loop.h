@@ -42,6 +42,7 @@ struct CommitRecord {
   double delta_norm = 0;         // of the own outer gradient as the others saw it
   double mean_norm = 0;          // of the mean
   double cosine = 0;             // between the two; 0 if one of them is zero
+  std::int64_t clamped = 0;      // values of the new agreed copy that were brought back to their least
   std::string digest;            // XXH3-128 of the fragment's (G, V) after the commit
 };
 

@@ -62,6 +62,7 @@ void StreamedLoop::commit(Fragment& fragment, std::int64_t step, std::span<float
        .agreed = agreed_of(fragment),
        .momentum = part_of(momentum_, fragment),
        .local = local});
+  record.clamped = parameters_.raise_to_least(fragment.range, agreed_of(fragment));
   fragment.digest = digest_of_fragment(fragment);
   record.step = step;
   record.digest = fragment.digest;

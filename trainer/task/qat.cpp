@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "quant/nn/lsq_linear.h"
+#include "quant/nn/lsq_quantizer.h"
 #include "trainer/model_tensors.h"
 #include "trainer/task/layer_pattern.h"
 #include "trainer/task/model_task.h"
@@ -73,6 +74,7 @@ class QatTask final : public ModelTask {
       if (!tensor.name.ends_with("_step")) continue;
       tensor.decays = false;
       tensor.group = TensorGroup::kScale;
+      tensor.least = static_cast<float>(quant::kMinLsqStep);
     }
     return tensors;
   }
@@ -94,6 +96,12 @@ class QatTask final : public ModelTask {
 
   void after_update() override {
     for (quant::LsqLinear* layer : layers_) layer->clamp_steps();
+  }
+
+  std::optional<std::int64_t> take_clamped_steps() override {
+    std::int64_t clamped = 0;
+    for (quant::LsqLinear* layer : layers_) clamped += layer->take_clamped_steps();
+    return clamped;
   }
 
  private:

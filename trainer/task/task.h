@@ -5,7 +5,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +28,9 @@ struct TrainedTensor {
   bool travels = true;  // takes part in the outer loop
   TensorGroup group = TensorGroup::kMatrix;
   std::int64_t block = -1;  // the model's block it belongs to; -1: embeddings, head, final norm
+  // No update leaves a value below it: after_update sees to the live tensor, the outer loop to the agreed
+  // copy.
+  float least = -std::numeric_limits<float>::infinity();
 };
 
 struct Batch {
@@ -68,6 +73,9 @@ class Task {
 
   // After an optimiser step or a merge: re-derives what is derived (a step size that crossed zero, ...).
   virtual void after_update() {}
+  // How many values after_update has brought back to their least since the last call, each counted once; none
+  // where no tensor has a least.
+  virtual std::optional<std::int64_t> take_clamped_steps() { return {}; }
 
   // Cross-entropy of the model with the text: sum over tokens, no graph.
   virtual double evaluate(const Batch& batch);

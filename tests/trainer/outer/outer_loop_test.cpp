@@ -67,6 +67,42 @@ TEST(OuterLoop, ARunResumedAtAnyStepEndsInTheSameBits) {
     }
 }
 
+TEST(OuterLoop, LeavesNoValueOfTheAgreedCopyBelowItsLeast) {
+  constexpr float kLeast = 0.9f;
+  for (const char* method : {"diloco", "streaming_diloco", "eager_diloco"}) {
+    std::vector<std::string> digests(2);
+    comm::run_engines(2, [&](comm::ProgressEngine& engine) {
+      std::vector<TrainedTensor> tensors = toy_tensors();
+      for (TrainedTensor& t : tensors)
+        if (t.group == TensorGroup::kScale) t.least = kLeast;
+      ToyWorker bounded(toy_options(method), engine, 30, std::move(tensors));
+      bounded.train(1, 30);
+      ToyWorker free(toy_options(method), engine, 30);
+      free.train(1, 30);
+      std::int64_t clamped = 0;
+      for (const CommitRecord& record : bounded.commits()) clamped += record.clamped;
+      EXPECT_GT(clamped, 0) << method;
+      const NamedViews of_bounded = bounded.loop().agreed(), of_free = free.loop().agreed();
+      for (std::size_t i = 0; i < of_free.size(); ++i) {
+        const auto& [name, values] = of_bounded[i];
+        if (name.ends_with(".step")) {
+          EXPECT_GE(values.min().item<float>(), kLeast) << method << " " << name;
+          EXPECT_LT(of_free[i].second.min().item<float>(), kLeast) << method << " " << name;
+        } else {
+          EXPECT_TRUE(torch::equal(values, of_free[i].second)) << method << " " << name;
+        }
+      }
+      digests[static_cast<std::size_t>(engine.rank())] = bounded.loop().digest();
+      // The digest of a commit is that of what came of it.
+      State state = bounded.state();
+      ToyWorker again(toy_options(method), engine, 30);
+      again.load(state);
+      EXPECT_EQ(again.loop().digest(), bounded.loop().digest()) << method;
+    });
+    EXPECT_EQ(digests[0], digests[1]) << method;
+  }
+}
+
 TEST(OuterLoop, MergesWithTheWeightOfTheLocalParameters) {
   OuterOptions options = toy_options("streaming_diloco");
   options.alpha = 0;

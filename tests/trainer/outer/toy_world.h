@@ -51,9 +51,10 @@ inline OuterOptions toy_options(const std::string& method, const std::string& co
 // One worker: gradient of 0.5 * (x - target(worker, step))^2, plain SGD.
 class ToyWorker {
  public:
-  ToyWorker(const OuterOptions& options, comm::ProgressEngine& engine, std::int64_t total_steps)
+  ToyWorker(const OuterOptions& options, comm::ProgressEngine& engine, std::int64_t total_steps,
+            std::vector<TrainedTensor> tensors = toy_tensors())
       : engine_(engine),
-        tensors_(toy_tensors()),
+        tensors_(std::move(tensors)),
         loop_(make_outer_loop({.options = options, .seed = 3, .total_steps = total_steps, .engine = &engine},
                               tensors_)),
         total_steps_(total_steps) {}

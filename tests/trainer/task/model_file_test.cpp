@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "tests/trainer/task/task_support.h"
 #include "tests/trainer/temporary_folder.h"
@@ -78,6 +81,82 @@ TEST_P(EveryLowBitKind, PackedFilesGiveTheSameLogitsBitForBit) {
   const std::string again = saved.folder / "again.safetensors";
   export_model(packed, ExportFormat::kPacked, again);
   EXPECT_EQ(test::read_bytes(packed), test::read_bytes(again));
+}
+
+// The float32 tensors of a safetensors file whose names end so, by the format's own description: a length, a
+// header in JSON, bytes.
+std::map<std::string, std::vector<float>> read_plainly(const std::string& path, const std::string& ending) {
+  const std::string bytes = test::read_bytes(path);
+  std::uint64_t header_bytes;
+  std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+  const auto header = nlohmann::json::parse(bytes.substr(8, header_bytes));
+  std::map<std::string, std::vector<float>> tensors;
+  for (const auto& [name, entry] : header.items()) {
+    if (!name.ends_with(ending)) continue;
+    EXPECT_EQ(entry.at("dtype"), "F32");
+    const std::size_t begin = entry.at("data_offsets")[0], end = entry.at("data_offsets")[1];
+    std::vector<float>& values = tensors[name];
+    values.resize((end - begin) / sizeof(float));
+    std::memcpy(values.data(), bytes.data() + 8 + header_bytes + begin, end - begin);
+  }
+  return tensors;
+}
+
+// Saves the task as a run, exports it, and expects what every reader of LSQ steps relies on.
+void expect_positive_steps(Task& task, const Options& options, const TemporaryFolder& folder) {
+  const Batch batch = text_batch(2, 50);
+  const std::string packed = folder / "packed.safetensors", floats = folder / "float.safetensors";
+  save_run(folder / "run", task, options);
+  export_model(folder / "run", ExportFormat::kPacked, packed);
+  export_model(folder / "run", ExportFormat::kFloat, floats);
+  const auto steps = read_plainly(packed, "_step");
+  EXPECT_EQ(steps.size(), 28U);
+  for (const auto& [name, values] : steps)
+    for (const float value : values) ASSERT_GT(value, 0) << name;
+  EXPECT_TRUE(read_plainly(floats, "_step").empty());
+
+  task.model().eval();
+  const at::Tensor fake_quantised = logits_of(task.model(), batch);
+  EXPECT_TRUE(same_bits(logits_of(*load_model(packed).model, batch), fake_quantised));
+  EXPECT_TRUE(same_bits(logits_of(*load_model(folder / "run").model, batch), fake_quantised));
+}
+
+class StepsAtARate : public testing::TestWithParam<double> {};
+INSTANTIATE_TEST_SUITE_P(Rates, StepsAtARate, testing::Values(1e-3, 2e-3),
+                         [](const auto& rate) { return rate.param == 1e-3 ? "Low" : "High"; });
+
+TEST_P(StepsAtARate, ThatUpdatesDroveBelowZeroTravelAndAreExportedPositive) {
+  const TemporaryFolder folder;
+  const Options options = small_options("qat");
+  const auto task = make_task(options);
+  task->calibrate(text_batch(4));
+  {
+    const at::NoGradGuard no_grad;  // so near zero that some cross it within few steps
+    for (const TrainedTensor& tensor : task->trained())
+      if (tensor.name.ends_with("weight_step")) tensor.tensor.mul_(0.1);
+  }
+  train(*task, 30, GetParam());
+  EXPECT_GT(task->take_clamped_steps(), 0) << "the test needs steps that crossed zero";
+  for (const TrainedTensor& tensor : task->trained()) {
+    if (tensor.name.ends_with("_step")) {
+      EXPECT_GE(tensor.tensor.min().item<float>(), tensor.least) << tensor.name;
+    }
+  }
+  expect_positive_steps(*task, options, folder);
+}
+
+// As checkpoints of before may hold them.
+TEST(ExportModel, GivesPositiveStepsForNegativeOnesInACheckpoint) {
+  const TemporaryFolder folder;
+  const Options options = small_options("qat");
+  const auto task = make_task(options);
+  task->calibrate(text_batch(4));
+  {
+    const at::NoGradGuard no_grad;
+    for (const TrainedTensor& tensor : task->trained())
+      if (tensor.name.ends_with("_step")) tensor.tensor.view(-1)[0] = -0.25;
+  }
+  expect_positive_steps(*task, options, folder);
 }
 
 TEST_P(EveryLowBitKind, FloatFilesHoldWhatTheLayersMultiplyBy) {

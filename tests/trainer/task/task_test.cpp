@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "quant/nn/lora_linear.h"
+#include "quant/nn/lsq_quantizer.h"
 #include "tests/trainer/task/task_support.h"
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/model_tensors.h"
@@ -167,8 +170,14 @@ TEST(QatTask, UpdatesCannotLeaveAStepBelowZero) {
   for (const TrainedTensor& tensor : task->trained()) {
     if (tensor.name.ends_with("_step")) {
       EXPECT_GT(tensor.tensor.min().item<float>(), 0) << tensor.name;
+      EXPECT_EQ(tensor.least, static_cast<float>(quant::kMinLsqStep)) << tensor.name;
+    } else {
+      EXPECT_TRUE(std::isinf(tensor.least)) << tensor.name;
     }
   }
+  EXPECT_GT(task->take_clamped_steps(), 14 + 14 * 32);
+  EXPECT_EQ(task->take_clamped_steps(), 0);
+  EXPECT_FALSE(make_task(small_options())->take_clamped_steps().has_value());
 }
 
 TEST(LoraTask, OnlyFactorsTrainAndTheBaseStaysPacked) {
