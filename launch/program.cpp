@@ -8,7 +8,9 @@
 
 #include "launch/command/command.h"
 #include "launch/config/config.h"
+#include "launch/error_words.h"
 #include "launch/errors.h"
+#include "launch/line_writer.h"
 #include "launch/version.h"
 
 namespace thinwire::launch {
@@ -20,7 +22,10 @@ struct Chosen {
 };
 
 int fail(const std::string& command, const std::string& what, int code) {
-  fmt::print(stderr, "thinwire{}{}: error: {}\n", command.empty() ? "" : " ", command, what);
+  const std::string text =
+      fmt::format("thinwire{}{}: error: {}\n", command.empty() ? "" : " ", command, what);
+  std::fflush(nullptr);
+  standard_error().write(text, LineWriter::Kind::kKept);
   return code;
 }
 
@@ -28,16 +33,8 @@ int fail(const std::string& command, const std::string& what, int code) {
 int run_chosen(const Chosen& chosen) {
   try {
     return chosen.run();
-  } catch (const JobFailed& error) {
-    return fail(chosen.name, error.what(), error.exit_code());
-  } catch (const UsageError& error) {
-    return fail(chosen.name, error.what(), kUsage);
-  } catch (const ConfigError& error) {
-    return fail(chosen.name, error.what(), kUsage);
-  } catch (const std::invalid_argument& error) {  // a setting that only the library could judge
-    return fail(chosen.name, error.what(), kUsage);
   } catch (const std::exception& error) {
-    return fail(chosen.name, error.what(), kRunFailed);
+    return fail(chosen.name, words_of(error), exit_code_of(error));
   }
 }
 
@@ -61,9 +58,7 @@ void declare(CLI::App& parent, const std::vector<Command>& commands, const std::
   }
 }
 
-}  // namespace
-
-int run_program(const std::vector<std::string>& arguments) {
+int parse_and_run(const std::vector<std::string>& arguments) {
   const auto dashes = std::find(arguments.begin(), arguments.end(), "--");
   std::vector<std::string> own(arguments.begin(), dashes);
   std::vector<std::string> after_dashes;
@@ -94,6 +89,14 @@ int run_program(const std::vector<std::string>& arguments) {
                 kUsage);
   }
   return run_chosen(chosen);
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& arguments) {
+  const int code = parse_and_run(arguments);
+  flush_standard_writers();
+  return code;
 }
 
 }  // namespace thinwire::launch

@@ -1,11 +1,15 @@
 #include "launch/progress_line.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "launch/quantity.h"
 
 namespace thinwire::launch {
+namespace {
+
+constexpr const char* kClearLine = "\r\033[K";
+
+}  // namespace
 
 std::string format_progress(const trainer::Progress& progress) {
   return fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  wire {}bit/s  left {}", progress.step,
@@ -13,41 +17,25 @@ std::string format_progress(const trainer::Progress& progress) {
                      short_number(progress.wire_bits_per_s), short_duration(progress.seconds_left));
 }
 
-ProgressLine::ProgressLine(std::FILE* out) : ProgressLine(out, ::isatty(::fileno(out)) == 1) {}
-
 void ProgressLine::show(const trainer::Progress& progress) {
   const std::scoped_lock lock(mutex_);
+  const std::string text = format_progress(progress);
   if (!terminal_) {
-    fmt::print(out_, "{}\n", format_progress(progress));
-  } else {
-    clear_line();
-    line_ = format_progress(progress);
-    draw_line();
+    out_.write(text + "\n", LineWriter::Kind::kPassing);
+  } else if (out_.write((line_.empty() ? "" : kClearLine) + text, LineWriter::Kind::kPassing)) {
+    line_ = text;
   }
-  std::fflush(out_);
 }
 
 void ProgressLine::message(const std::string& text) {
   const std::scoped_lock lock(mutex_);
-  clear_line();
-  fmt::print(out_, "{}\n", text);
-  draw_line();
-  std::fflush(out_);
+  out_.write((line_.empty() ? "" : kClearLine) + text + "\n" + line_, LineWriter::Kind::kKept);
 }
 
 void ProgressLine::close() {
   const std::scoped_lock lock(mutex_);
-  if (!line_.empty()) fmt::print(out_, "\n");
+  if (!line_.empty()) out_.write("\n", LineWriter::Kind::kKept);
   line_.clear();
-  std::fflush(out_);
-}
-
-void ProgressLine::clear_line() {
-  if (!line_.empty()) fmt::print(out_, "\r\033[K");
-}
-
-void ProgressLine::draw_line() {
-  fmt::print(out_, "{}", line_);
 }
 
 }  // namespace thinwire::launch

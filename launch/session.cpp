@@ -33,11 +33,13 @@ double positive_number(const char* name, double fallback) {
 Session Session::from_environment() {
   settle_arithmetic();
   WorldOptions options;
-  options.backend = variable("THINWIRE_BACKEND", surrounding_backend());
+  options.backend = joined_backend(variable("THINWIRE_BACKEND", "threads"));
   options.link = variable("THINWIRE_LINK", options.link);
   options.timeout_s = positive_number("THINWIRE_TIMEOUT_S", options.timeout_s);
   options.grpc = surrounding_grpc();
-  return Session(join_world(options));
+  auto engine = join_world(options);
+  require_size(options.backend, engine->size());
+  return Session(std::move(engine));
 }
 
 }  // namespace thinwire::launch

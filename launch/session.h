@@ -5,7 +5,8 @@
 //   auto session = thinwire::launch::Session::from_environment();
 //   auto loop = thinwire::trainer::make_outer_loop({.engine = &session.engine(), ...}, parameters);
 //
-// Started without a launcher it is a world of one, which is legal everywhere.
+// Started without a launcher it is a world of one, which is legal everywhere; started as one of several by a
+// starter whose world it cannot join, it is an error.
 #pragma once
 
 #include <memory>

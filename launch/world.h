@@ -28,11 +28,19 @@ constexpr const char* kTlsVariable = "THINWIRE_TLS";  // a folder of `thinwire c
 // The backend of what started this process: "grpc" where a coordinator is named, "mpi" under mpirun, "" if
 // nothing did.
 std::string surrounding_backend();
-// What a worker of it joins by: the backend that was asked for, if mpirun starts its workers too.
+// What this process joins by: the backend that was asked for, or, for "threads", whatever world surrounds it;
+// "" for a world of one. Throws std::invalid_argument that says how to start where the backend asked for has
+// no world here, and where something (Slurm, an MPI) started several processes that no backend would join.
 std::string joined_backend(const std::string& asked);
-// This process's rank in the world that a launcher or mpirun started; 0 if nothing did. Known before any
-// backend is joined.
+// True for a process that mpirun, or another starter of MPI's processes, started together with others.
+bool is_one_of_several();
+// How many processes mpirun, Slurm or another starter says that it started; 0 if none does.
+int surrounding_size();
+// This process's rank in the world that a launcher or another starter made; 0 if nothing did. Known before
+// any backend is joined.
 int surrounding_rank();
+// A joined world must be as large as the starter's. Throws std::invalid_argument that says how to start.
+void require_size(const std::string& backend, int size);
 // The world that the variables above name. Throws std::invalid_argument for a rank that is no number.
 comm::GrpcOptions surrounding_grpc();
 

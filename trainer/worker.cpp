@@ -105,6 +105,8 @@ Worker::Worker(const WorkerContext& context)
   at::set_num_threads(options_.run.threads);
   std::filesystem::create_directories(options_.run.dir);
   if (leads()) lock_ = std::make_unique<RunLock>(options_.run.dir);
+  if (leads() && !context_.launch_record.empty())
+    write_file_atomically(options_.run.dir + "/launch.json", context_.launch_record);
   compare_configs(engine_, context_.shared_config);
   if (context_.resume) find_resume_point();
 
@@ -164,6 +166,7 @@ void Worker::begin_record() {
 }
 
 RunResult Worker::train() {
+  if (context_.on_begin) context_.on_begin(start_step_);
   StopWatch stop(engine_, context_.stop_signal, start_step_ + 1, [this](int signal) {
     if (leads() && signal != 0)
       note(fmt::format("signal {} ({}): the run stops with a checkpoint, within two steps", signal,

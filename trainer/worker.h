@@ -24,18 +24,21 @@ struct Progress {
 };
 
 struct WorkerContext {
-  Options options;          // resolved
-  std::string config_toml;  // the resolved config, compared across workers and kept in the run folder
+  Options options;            // resolved
+  std::string config_toml;    // the resolved config, compared across workers and kept in the run folder
   std::string shared_config;  // the part of it that must be equal on all workers
   bool resume = false;        // go on from the newest checkpoint that is whole on all workers
-  bool start_over = false;    // with resume: begin at step 0 again where no checkpoint is whole on all workers
+  bool start_over = false;  // with resume: begin at step 0 again where no checkpoint is whole on all workers
   // With resume: what this start changes of the run's config, {"inner.lr": [before, after]}, for its history.
   nlohmann::json changes = nlohmann::json::object();
+  std::string launch_record;  // of worker 0, kept as launch.json from the moment it holds the run's lock
   comm::ProgressEngine* engine = nullptr;  // started
   // The signal that asks the run to stop, 0 for none: agree on a step, checkpoint, return.
   const std::atomic<int>* stop_signal = nullptr;
   std::function<std::string(const Options&)> to_toml;  // writes config.toml with what the model has settled
   // Each may be empty.
+  std::function<void(std::int64_t step)>
+      on_begin;  // training begins, after this step; before, nothing is to keep
   std::function<void(const Progress&)> on_progress;
   std::function<void(const std::string&)> on_notice;   // what the run does before it trains, or when it stops
   std::function<void(const std::string&)> on_warning;  // a full disk, ...

@@ -9,6 +9,7 @@
 
 #include "launch/command/command.h"
 #include "launch/command/local_worker.h"
+#include "launch/line_writer.h"
 #include "launch/stop_signals.h"
 
 namespace thinwire::launch {
@@ -21,14 +22,14 @@ struct Options {
   std::string token_file;
 };
 
+// From any thread, and none waits for a reader.
 void say(const std::string& line) {
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
+  standard_output().write(line + "\n", LineWriter::Kind::kKept);
 }
 
 // Ctrl-C and SIGTERM end the coordinator; a complete world goes on without it.
 Coordinator::Outcome wait_or_stop(Coordinator& coordinator) {
-  const StopSignals signals(StopSignals::Second::kEndsAtOnce);
+  const StopSignals signals({});
   auto outcome = std::async(std::launch::async, [&] { return coordinator.wait(); });
   while (outcome.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) {
     if (signals.signal() != 0) coordinator.stop();
@@ -37,6 +38,7 @@ Coordinator::Outcome wait_or_stop(Coordinator& coordinator) {
 }
 
 int run_coordinator(const Options& options) {
+  ignore_closed_pipes();
   comm::CoordinatorOptions own = options.coordinator;
   own.token = read_token(options.token_file);
   own.on_message = say;

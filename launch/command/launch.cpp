@@ -2,11 +2,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 
 #include "comm/backend/backend.h"
 #include "launch/command/command.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
+#include "launch/launcher/hosts_file.h"
+#include "launch/line_writer.h"
+#include "launch/world.h"
 
 namespace thinwire::launch {
 namespace {
@@ -19,12 +23,26 @@ struct LaunchOptions {
   bool json = false;
 };
 
+// It starts the workers itself.
+void refuse_to_be_one_of_several() {
+  if (!is_one_of_several()) return;
+  throw UsageError(fmt::format(
+      "this is one of {} processes that mpirun or srun started, and each would start all workers; start "
+      "`thinwire launch` once, or the workers by `mpirun -n N thinwire train CONFIG`",
+      surrounding_size()));
+}
+
+std::string hosts_of(const LaunchOptions& options) {
+  return options.hosts.empty() ? "" : checked_hosts_file(options.hosts);
+}
+
 int launch_run(const LaunchOptions& options) {
   std::vector<std::string> overrides = options.overrides;
   if (!options.backend.empty()) overrides.push_back("comm.backend=" + options.backend);
   if (!options.link.empty()) overrides.push_back("comm.link=" + options.link);
-  const Job job{
-      .options = load_config(options.config, overrides), .workers = options.workers, .hosts = options.hosts};
+  const Job job{.options = load_config(options.config, overrides),
+                .workers = options.workers,
+                .hosts = hosts_of(options)};
   refuse_used_folder(job.options.run.dir);
   return run_job(job, options.json);
 }
@@ -43,11 +61,14 @@ int launch_program(const LaunchOptions& options, const std::vector<std::string>&
   ProgramJob job;
   job.command = command;
   job.workers = options.workers;
-  job.hosts = options.hosts;
+  job.hosts = hosts_of(options);
   job.comm.backend = launcher.name;
   if (job.hosts.empty()) comm::require_backend(job.comm.backend);
   if (!options.link.empty()) job.comm.link = options.link;
+  ignore_closed_pipes();
   launcher.run_program(job);
+  // The program's output is the user's: nothing of it is lost to a slow reader.
+  standard_output().flush(std::chrono::hours(24));
   return kSuccess;
 }
 
@@ -70,6 +91,7 @@ Run declare_launch(const CommandLine& line) {
     if (!options->config.empty() && !after_dashes.empty()) {
       throw UsageError("expected a config file or a program after --, found both");
     }
+    refuse_to_be_one_of_several();
     return options->config.empty() ? launch_program(*options, after_dashes) : launch_run(*options);
   };
 }

@@ -3,52 +3,25 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <filesystem>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
-#include <sstream>
-#include <vector>
 
 #include "launch/command/run_job.h"
 #include "launch/compute_settings.h"
-#include "launch/config/config.h"
-#include "launch/stop_signals.h"
+#include "launch/error_words.h"
+#include "launch/launcher/stop_request.h"
+#include "launch/launcher/worker_context.h"
+#include "launch/line_writer.h"
+#include "launch/progress_line.h"
 #include "launch/version.h"
 #include "trainer/format/file_io.h"
 
 namespace thinwire::launch {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::size_t kMaxTokenBytes = 4096;
-
-// The folder may differ: each worker has its own.
-std::string shared_config(const trainer::Options& options) {
-  std::istringstream lines(to_toml(options));
-  std::string text;
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with("dir =")) text += line + "\n";
-  }
-  return text;
-}
-
-// Names and sizes of what stands at a path, or "absent".
-std::string describe_files(const std::string& path) {
-  std::error_code error;
-  if (fs::is_regular_file(path, error)) return std::to_string(fs::file_size(path, error));
-  if (!fs::is_directory(path, error)) return "absent";
-  std::vector<std::string> entries;
-  for (const auto& entry : fs::recursive_directory_iterator(path, error)) {
-    if (!entry.is_regular_file(error)) continue;
-    entries.push_back(
-        fmt::format("{} {}", fs::relative(entry.path(), path, error).string(), entry.file_size(error)));
-  }
-  std::sort(entries.begin(), entries.end());
-  std::string text;
-  for (const std::string& entry : entries) text += entry + "\n";
-  return text;
-}
 
 WorldOptions base_world(const Job& job) {
   return {.link = job.options.comm.link, .timeout_s = job.options.comm.timeout_s};
@@ -93,9 +66,7 @@ std::string config_digest(const trainer::Options& options) {
 }
 
 std::string start_digest(const Job& job) {
-  std::string text = fmt::format("{}\n{}\n", kVersion, job.resume ? "resume" : "train");
-  for (const std::string& path : job.options.data.path) text += describe_files(path) + "\n";
-  return trainer::xxh3_128_hex(text);
+  return trainer::xxh3_128_hex(fmt::format("{}\n{}\n", kVersion, job.resume ? "resume" : "train"));
 }
 
 WorldOptions coordinator_world(const Job& job, const JoinOptions& options) {
@@ -118,50 +89,128 @@ WorldOptions surrounding_world(const Job& job) {
   return world;
 }
 
-LocalResult run_local_worker(const Job& job, const WorldOptions& world, const Watch& watch) {
-  const StopSignals stop(StopSignals::Second::kEndsAtOnce);
+LocalResult run_local_worker(const Job& job, const WorldOptions& world, const StopSignals& stop,
+                             const WorkerEvents& events) {
   settle_threads(job.options.run.threads);
   const auto engine = join_world(world);
-  trainer::WorkerContext context;
-  context.options = job.options;
-  context.config_toml = to_toml(job.options);
-  context.resume = job.resume;
+  LocalResult local{.result = {}, .rank = engine->rank(), .workers = engine->size()};
+  require_size(world.backend, local.workers);
+  if (job.workers != 0 && job.workers != local.workers) {
+    throw UsageError(
+        fmt::format("{} workers were asked for, and the world that started this one has {}; start as "
+                    "many as the run has",
+                    job.workers, local.workers));
+  }
+  events.on_join(local.rank, local.workers);
+  trainer::WorkerContext context = worker_context(job, local.workers);
   context.engine = engine.get();
   context.stop_signal = &stop.signal();
-  context.to_toml = to_toml;
-  context.on_progress = watch.on_progress;
-  context.on_warning = watch.on_message;
-  LocalResult local{.result = {}, .rank = engine->rank(), .workers = engine->size()};
-  if (local.rank == 0 && world.backend == "grpc") {
-    write_launch_record(job.options.run.dir, {.workers = local.workers, .hosts = job.hosts});
-  }
+  context.on_begin = events.on_begin;
+  context.on_progress = events.on_progress;
+  context.on_notice = events.on_notice;
+  context.on_warning = events.on_warning;
   local.result = trainer::run_worker(context);
   engine->stop();
+  if (local.result.stop_signal == 0) local.result.stop_signal = stop.signal();
   return local;
+}
+
+namespace {
+
+// A worker that speaks for itself.
+class OwnWorker {
+ public:
+  OwnWorker(const Job& job, const WorldOptions& world, bool json)
+      : job_(job), world_(world), json_(json), rank_(surrounding_rank()) {}
+
+  int run() {
+    if (rank_ == 0) line_.message(first_line());
+    // mpirun hands signals on to its processes, and may be sent one itself.
+    const StopSignals stop(
+        {.starter_passes_on = !surrounding_backend().empty() || surrounding_size() > 1,
+         .on_request = [this](int signal, bool passed_on) { on_stop(signal, passed_on); }});
+    const LocalResult local = run_local_worker(
+        job_, world_, stop,
+        {.on_join =
+             [this](int rank, int size) {
+               rank_ = rank;
+               size_ = size;
+             },
+         .on_begin = [this](std::int64_t) { begun_ = true; },
+         .on_progress = [this](const auto& progress) { line_.show(progress); },
+         .on_notice = [this](const auto& text) { line_.message(named(text)); },
+         .on_warning = [this](const auto& text) { line_.message(named("warning: " + text)); }});
+    line_.close();
+    if (local.rank == 0) report_end(local.result, job_.options.run.dir, json_);
+    return exit_code_of_run(local.result);
+  }
+
+ private:
+  std::string first_line() const {
+    const std::string what = job_.resume ? "resuming" : "starting";
+    const std::string where = world_.backend == "grpc"
+                                  ? ", waiting for the others at " + world_.grpc.coordinator
+                              : world_.backend.empty() ? ", alone"
+                                                       : ", waiting for the others of its world";
+    return fmt::format("{} a worker{}; run folder {}", what, where, job_.options.run.dir);
+  }
+
+  std::string named(const std::string& text) const {
+    return rank_ == 0 ? text : fmt::format("worker {}: {}", rank_.load(), text);
+  }
+
+  // On the thread of the signals. Before there is a world, or in one of this worker alone, nobody is left
+  // behind.
+  void on_stop(int signal, bool passed_on) {
+    if (!begun_ && size_ <= 1) {
+      line_.close();
+      leave_early(signal, job_.options.run.dir, json_);
+    }
+    const std::string text = begun_ ? stopping_text(signal)
+                                    : fmt::format(
+                                          "{}: the run stops when all workers are ready to train; another "
+                                          "signal ends this one at once",
+                                          signal_name(signal));
+    if (rank_ == 0 || !passed_on) line_.message(named(text));
+  }
+
+  const Job& job_;
+  const WorldOptions& world_;
+  const bool json_;
+  ProgressLine line_ = progress_line_of(json_);
+  std::atomic<int> rank_;
+  std::atomic<int> size_ = 0;  // 0: no world yet
+  std::atomic<bool> begun_ = false;
+};
+
+}  // namespace
+
+int run_here(const Job& job, const WorldOptions& world, bool json) {
+  ignore_closed_pipes();
+  try {
+    return OwnWorker(job, world, json).run();
+  } catch (const std::exception& error) {
+    const bool under_mpi = world.backend == "mpi" || world.backend == "nccl";
+    if (!under_mpi) {
+      if (dynamic_cast<const UsageError*>(&error) != nullptr) throw;
+      throw JobFailed(words_of(error) + resume_hint(job.options.run.dir), exit_code_of(error));
+    }
+    standard_error().write(
+        fmt::format("thinwire: worker {}: error: {}\n", surrounding_rank(), words_of(error)),
+        LineWriter::Kind::kKept);
+    leave_broken_world(exit_code_of(error));
+  }
 }
 
 int run_with_coordinator(Job job, const JoinOptions& options, bool json) {
   job.options.comm.backend = "grpc";
-  const std::string& run_dir = job.options.run.dir;
-  ProgressLine line(progress_stream(json));
-  try {
-    const LocalResult local = run_local_worker(job, coordinator_world(job, options), make_watch(line));
-    line.close();
-    if (local.rank == 0) report_end(local.result, run_dir, json);
-    return kSuccess;
-  } catch (const UsageError&) {
-    throw;
-  } catch (const std::exception& error) {
-    line.close();
-    throw JobFailed(error.what() + resume_hint(run_dir), exit_code_of(error));
-  }
+  return run_here(job, coordinator_world(job, options), json);
 }
 
-int exit_code_of(const std::exception& error) {
-  const bool bad_setting = dynamic_cast<const std::invalid_argument*>(&error) != nullptr ||
-                           dynamic_cast<const ConfigError*>(&error) != nullptr ||
-                           dynamic_cast<const UsageError*>(&error) != nullptr;
-  return bad_setting ? kUsage : kRunFailed;
+void leave_broken_world(int exit_code) {
+  std::fflush(nullptr);
+  flush_standard_writers();
+  std::_Exit(exit_code);
 }
 
 }  // namespace thinwire::launch

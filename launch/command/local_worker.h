@@ -2,10 +2,12 @@
 // coordinator.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "launch/launcher/launcher.h"
+#include "launch/stop_signals.h"
 #include "launch/world.h"
 
 namespace CLI {
@@ -28,15 +30,24 @@ void add_join_options(CLI::App& app, JoinOptions& options);
 // there.
 std::string read_token(const std::string& path);
 
-// Equal for workers that may train together: of the config without run.dir, and of what the run starts from
-// as far as it is known before there is a world (release, train or resume, the sizes of the data files).
+// Equal for workers that may train together: of the config without what may stand elsewhere on each host, and
+// of what the run starts from as far as it is known before there is a world (release, train or resume).
 std::string config_digest(const trainer::Options& options);
 std::string start_digest(const Job& job);
 
 // The world of a coordinator; checks that go with it. Throws UsageError.
 WorldOptions coordinator_world(const Job& job, const JoinOptions& options);
-// The world that started this process; of one if nothing did.
+// The world that started this process; of one if nothing did. Throws std::invalid_argument (launch/world.h).
 WorldOptions surrounding_world(const Job& job);
+
+// What a worker tells; each is called.
+struct WorkerEvents {
+  std::function<void(int rank, int size)> on_join;
+  std::function<void(std::int64_t step)> on_begin;
+  std::function<void(const trainer::Progress&)> on_progress;
+  std::function<void(const std::string&)> on_notice;
+  std::function<void(const std::string&)> on_warning;
+};
 
 struct LocalResult {
   trainer::RunResult result;
@@ -44,11 +55,14 @@ struct LocalResult {
   int workers = 1;
 };
 // Joins the world, trains, and leaves it in good order.
-LocalResult run_local_worker(const Job& job, const WorldOptions& world, const Watch& watch);
+LocalResult run_local_worker(const Job& job, const WorldOptions& world, const StopSignals& stop,
+                             const WorkerEvents& events);
 
-// Runs the worker of a coordinator's world and reports; returns an exit code.
+// Runs a worker that no launcher watches, and reports; returns an exit code.
+int run_here(const Job& job, const WorldOptions& world, bool json);
 int run_with_coordinator(Job job, const JoinOptions& options, bool json);
 
-int exit_code_of(const std::exception& error);
+// A failed worker ends its process at once: leaving the world in good order would wait for the others.
+[[noreturn]] void leave_broken_world(int exit_code);
 
 }  // namespace thinwire::launch

@@ -5,7 +5,8 @@ namespace thinwire::launch {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"train", "Train as one worker in this process",
-       "thinwire train examples/pretrain.toml --set inner.steps=20", declare_train},
+       "thinwire train examples/pretrain.toml --set comm.backend=threads --set inner.steps=20",
+       declare_train},
       {"launch", "Start a run with N workers, or N processes of your own program",
        "thinwire launch examples/pretrain.toml -n 4 --link 20mbit/40ms\n  thinwire launch -n 4 -- "
        "./my_program args",

@@ -1,13 +1,19 @@
 #include "launch/command/run_job.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "comm/backend/backend.h"
+#include "launch/error_words.h"
+#include "launch/line_writer.h"
 #include "launch/quantity.h"
+#include "launch/stop_signals.h"
 #include "trainer/run_folder.h"
 
 namespace thinwire::launch {
@@ -15,45 +21,50 @@ namespace {
 
 using nlohmann::json;
 
-std::string record_path(const std::string& run_dir) {
-  return run_dir + "/launch.json";
-}
-
 // A figure of the summary; NaN stands as null.
 double figure(const json& summary, const char* name) {
   const auto found = summary.find(name);
   return found == summary.end() || !found->is_number() ? std::nan("") : found->get<double>();
 }
 
-void print_summary(const json& summary, const std::string& run_dir) {
-  fmt::print("finished {}: {} steps on {} workers in {}\n", run_dir, summary.value("steps", 0),
-             summary.value("workers", 0), short_duration(figure(summary, "wall_seconds")));
-  fmt::print("  evaluation loss      {:.4f} nats per token, {:.4f} bits per byte\n",
-             figure(summary, "eval_loss"), figure(summary, "eval_bits_per_byte"));
-  fmt::print("  sent by each worker  {}B\n", short_number(figure(summary, "wire_bytes_per_worker")));
-  fmt::print("  compute utilisation  {:.3f} at {:.3g} workers per core\n",
-             figure(summary, "compute_utilization"), figure(summary, "workers_per_core"));
-  fmt::print("  digest               {}\n", summary.value("outer_digest", ""));
+std::string summary_text(const json& summary, const std::string& run_dir) {
+  return fmt::format("finished {}: {} steps on {} workers in {}\n", run_dir, summary.value("steps", 0),
+                     summary.value("workers", 0), short_duration(figure(summary, "wall_seconds"))) +
+         fmt::format("  evaluation loss      {:.4f} nats per token, {:.4f} bits per byte\n",
+                     figure(summary, "eval_loss"), figure(summary, "eval_bits_per_byte")) +
+         fmt::format("  sent by each worker  {}B\n", short_number(figure(summary, "wire_bytes_per_worker"))) +
+         fmt::format("  compute utilisation  {:.3f} at {:.3g} workers per core\n",
+                     figure(summary, "compute_utilization"), figure(summary, "workers_per_core")) +
+         fmt::format("  digest               {}\n", summary.value("outer_digest", ""));
+}
+
+std::string stopped_text(const trainer::RunResult& result, const std::string& run_dir) {
+  const std::string by = result.stop_signal == 0 ? "" : " by " + signal_name(result.stop_signal);
+  if (result.step != kBeforeFirstStep) {
+    return fmt::format("stopped{} at step {}, checkpoint written; go on with: thinwire resume {}\n", by,
+                       result.step, run_dir);
+  }
+  const std::string onward = trainer::holds_run(run_dir) ? "go on with: thinwire resume " + run_dir
+                                                         : std::string("start it again as before");
+  return fmt::format("stopped{} before it trained, nothing is lost; {}\n", by, onward);
+}
+
+json stopped_json(const trainer::RunResult& result, const std::string& run_dir) {
+  json stopped = {{"stopped_at", nullptr}, {"signal", result.stop_signal}, {"dir", run_dir}};
+  if (result.step != kBeforeFirstStep) stopped["stopped_at"] = result.step;
+  return stopped;
+}
+
+std::string json_text(const json& object) {
+  return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+std::string first_line(const Job& job) {
+  return fmt::format("{} {} worker{} ({}); run folder {}", job.resume ? "resuming" : "starting", job.workers,
+                     job.workers == 1 ? "" : "s", job.options.comm.backend, job.options.run.dir);
 }
 
 }  // namespace
-
-void write_launch_record(const std::string& run_dir, const LaunchRecord& record) {
-  std::filesystem::create_directories(run_dir);
-  trainer::write_file_atomically(record_path(run_dir),
-                                 json{{"workers", record.workers}, {"hosts", record.hosts}}.dump(2) + "\n");
-}
-
-LaunchRecord read_launch_record(const std::string& run_dir) {
-  std::ifstream file(record_path(run_dir));
-  if (!file) return {};
-  const json object = json::parse(file, nullptr, false);
-  if (!object.is_object() || !object.contains("workers") || !object["workers"].is_number_integer()) {
-    throw std::runtime_error(record_path(run_dir) +
-                             ": expected {\"workers\": N, ...}; give -n to go on without it");
-  }
-  return {.workers = object["workers"], .hosts = object.value("hosts", "")};
-}
 
 void refuse_used_folder(const std::string& run_dir) {
   if (!trainer::holds_run(run_dir)) return;
@@ -70,26 +81,31 @@ std::string resume_hint(const std::string& run_dir) {
   return fmt::format("; to go on from the newest checkpoint: thinwire resume {}", run_dir);
 }
 
-std::FILE* progress_stream(bool json_wanted) {
-  return json_wanted ? stderr : stdout;
+ProgressLine progress_line_of(bool json_wanted) {
+  const int fd = json_wanted ? STDERR_FILENO : STDOUT_FILENO;
+  std::fflush(json_wanted ? stderr : stdout);
+  return {json_wanted ? standard_error() : standard_output(), ::isatty(fd) == 1};
 }
 
-Watch make_watch(ProgressLine& line) {
-  return {.on_progress = [&line](const trainer::Progress& progress) { line.show(progress); },
-          .on_message = [&line](const std::string& text) { line.message(text); }};
+int exit_code_of_run(const trainer::RunResult& result) {
+  if (result.end == trainer::RunEnd::kFinished) return kSuccess;
+  return exit_code_of_signal(result.stop_signal == 0 ? SIGTERM : result.stop_signal);
 }
 
 void report_end(const trainer::RunResult& result, const std::string& run_dir, bool json_wanted) {
   const bool finished = result.end == trainer::RunEnd::kFinished;
-  if (json_wanted) {
-    const json stopped = {{"stopped_at", result.step}, {"dir", run_dir}};
-    fmt::print("{}\n", (finished ? result.summary : stopped).dump(2));
-  } else if (finished) {
-    print_summary(result.summary, run_dir);
-  } else {
-    fmt::print("stopped at step {}, checkpoint written; go on with: thinwire resume {}\n", result.step,
-               run_dir);
-  }
+  const std::string text = json_wanted ? json_text(finished ? result.summary : stopped_json(result, run_dir))
+                           : finished  ? summary_text(result.summary, run_dir)
+                                       : stopped_text(result, run_dir);
+  standard_output().write(text, LineWriter::Kind::kKept);
+}
+
+void leave_early(int signal, const std::string& run_dir, bool json_wanted) {
+  const trainer::RunResult result{
+      .end = trainer::RunEnd::kStopped, .step = kBeforeFirstStep, .stop_signal = signal, .summary = {}};
+  report_end(result, run_dir, json_wanted);
+  flush_standard_writers();
+  std::_Exit(exit_code_of_run(result));
 }
 
 int run_job(const Job& job, bool json_wanted) {
@@ -97,13 +113,21 @@ int run_job(const Job& job, bool json_wanted) {
   const Launcher& launcher = find_launcher(job.options.comm.backend);
   // Other hosts may have what this one lacks; their workers say so themselves.
   if (job.hosts.empty()) comm::require_backend(job.options.comm.backend);
-  write_launch_record(run_dir, {.workers = job.workers, .hosts = job.hosts});
-  ProgressLine line(progress_stream(json_wanted));
+  ignore_closed_pipes();
+  ProgressLine line = progress_line_of(json_wanted);
+  line.message(first_line(job));
   try {
-    const trainer::RunResult result = launcher.run(job, make_watch(line));
+    const trainer::RunResult result =
+        launcher.run(job, {.on_progress = [&](const trainer::Progress& progress) { line.show(progress); },
+                           .on_message = [&](const std::string& text) { line.message(text); },
+                           .on_early_stop =
+                               [&](int signal) {
+                                 line.close();
+                                 leave_early(signal, run_dir, json_wanted);
+                               }});
     line.close();
     report_end(result, run_dir, json_wanted);
-    return kSuccess;
+    return exit_code_of_run(result);
   } catch (const JobFailed& failure) {
     line.close();
     throw JobFailed(failure.what() + resume_hint(run_dir), failure.exit_code());

@@ -8,27 +8,23 @@
 
 namespace thinwire::launch {
 
-// How the world of a run was started, kept in RUN/launch.json for `resume`.
-struct LaunchRecord {
-  int workers = 1;
-  std::string hosts;
-};
-void write_launch_record(const std::string& run_dir, const LaunchRecord& record);
-// A run without the file was one worker's. Throws std::runtime_error that names a damaged file.
-LaunchRecord read_launch_record(const std::string& run_dir);
-
 // Throws UsageError that names `thinwire resume` if the folder holds a run.
 void refuse_used_folder(const std::string& run_dir);
 
-// " (to go on from the newest checkpoint: thinwire resume DIR)", or "" if there is no checkpoint.
+// "; to go on from the newest checkpoint: thinwire resume DIR", or "" if there is no checkpoint.
 std::string resume_hint(const std::string& run_dir);
 
 // Progress goes to standard output, or to standard error where that is for JSON alone.
-Watch make_watch(ProgressLine& line);
-std::FILE* progress_stream(bool json);
+ProgressLine progress_line_of(bool json);
+
+// 0, or 128 + the signal that stopped it.
+int exit_code_of_run(const trainer::RunResult& result);
 
 // The last lines of a run, or its summary as JSON on standard output.
 void report_end(const trainer::RunResult& result, const std::string& run_dir, bool json);
+
+// Of a run that a signal stopped before its first step: reports and ends the process, other threads or not.
+[[noreturn]] void leave_early(int signal, const std::string& run_dir, bool json);
 
 // Starts the job by the launcher of its backend and reports; returns an exit code.
 int run_job(const Job& job, bool json);

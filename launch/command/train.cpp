@@ -6,67 +6,56 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdlib>
-#include <mutex>
 
 #include "launch/command/command.h"
 #include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
+#include "launch/error_words.h"
 #include "launch/launcher/worker_protocol.h"
+#include "launch/line_writer.h"
 #include "launch/world.h"
 
 namespace thinwire::launch {
 namespace {
 
-// A failed worker ends its process at once: leaving the world in good order would wait for the others.
-[[noreturn]] void leave_broken_world(int exit_code) {
-  std::fflush(nullptr);
-  std::_Exit(exit_code);
+// To the launcher, a whole line at once: several threads speak, and mpirun relays what it reads. A launcher
+// may stand still for a while (Ctrl-Z); the training does not.
+void say(const std::string& line, LineWriter::Kind kind = LineWriter::Kind::kKept) {
+  standard_output().write(line + "\n", kind);
 }
 
-// A whole line at once: several threads speak, and mpirun relays what it reads.
-void say(const std::string& line) {
-  static std::mutex mutex;
-  const std::scoped_lock lock(mutex);
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
+// What the launcher has passed on is no news to it.
+void tell_of_signal(int signal, bool passed_on) {
+  if (!passed_on) say(stopping_line(signal));
+}
+
+LocalResult run_watched(const Job& job, const StopSignals& stop) {
+  return run_local_worker(
+      job, surrounding_world(job), stop,
+      {.on_join = [](int, int) {},
+       .on_begin = [](std::int64_t step) { say(begun_line(step)); },
+       .on_progress = [](const auto& progress) { say(progress_line(progress), LineWriter::Kind::kPassing); },
+       .on_notice = [](const auto& text) { say(notice_line(text)); },
+       .on_warning = [](const auto& text) { say(warning_line(text)); }});
 }
 
 // A worker that a launcher started and listens to.
 int run_as_worker() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // no worker outlives the starter that would report it
-  say(hello_line());
+  ignore_closed_pipes();
   try {
-    const char* job = std::getenv(kJobVariable);
-    if (job == nullptr)
+    const char* text = std::getenv(kJobVariable);
+    if (text == nullptr)
       throw UsageError(fmt::format("--worker: {} is not set; use thinwire launch", kJobVariable));
-    const Job own = job_from_text(job);
-    const LocalResult local =
-        run_local_worker(own, surrounding_world(own),
-                         {.on_progress = [](const auto& progress) { say(progress_line(progress)); },
-                          .on_message = [](const auto& text) { say(warning_line(text)); }});
+    if (launcher_ignores_hangup(text)) ::signal(SIGHUP, SIG_IGN);
+    const StopSignals stop({.starter_passes_on = true, .on_request = tell_of_signal});
+    say(hello_line());
+    const LocalResult local = run_watched(job_from_text(text), stop);
     if (local.rank == 0) say(end_line(local.result));
-    return kSuccess;
+    return kSuccess;  // how it ended stands in the line
   } catch (const std::exception& error) {
-    say(error_line(error.what(), exit_code_of(error)));
-    leave_broken_world(exit_code_of(error));
-  }
-}
-
-int run_alone(const Job& job, bool json) {
-  const bool leads = surrounding_rank() == 0;
-  const std::string& run_dir = job.options.run.dir;
-  if (leads) refuse_used_folder(run_dir);
-  ProgressLine line(progress_stream(json));
-  try {
-    const LocalResult local = run_local_worker(job, surrounding_world(job), make_watch(line));
-    line.close();
-    if (leads) report_end(local.result, run_dir, json);
-    return kSuccess;
-  } catch (const std::exception& error) {
-    line.close();
-    if (surrounding_backend().empty()) throw;
-    fmt::print(stderr, "thinwire train: worker {}: error: {}\n", surrounding_rank(), error.what());
+    say(error_line(words_of(error), exit_code_of(error), !is_consequence(error)));
     leave_broken_world(exit_code_of(error));
   }
 }
@@ -82,10 +71,11 @@ struct TrainOptions {
 int run_train(const TrainOptions& options) {
   if (options.worker) return run_as_worker();
   if (options.config.empty()) throw UsageError("config is required");
-  const Job job{.options = load_config(options.config, options.overrides), .hosts = {}};
-  if (options.world.coordinator.empty()) return run_alone(job, options.json);
-  refuse_used_folder(job.options.run.dir);
-  return run_with_coordinator(job, options.world, options.json);
+  const Job job{.options = load_config(options.config, options.overrides), .workers = 0};
+  const bool has_coordinator = !options.world.coordinator.empty();
+  if (has_coordinator || surrounding_rank() == 0) refuse_used_folder(job.options.run.dir);
+  if (has_coordinator) return run_with_coordinator(job, options.world, options.json);
+  return run_here(job, surrounding_world(job), options.json);
 }
 
 }  // namespace

@@ -11,7 +11,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -75,28 +77,49 @@ struct Exec {
   int out;
   int error;
   pid_t parent;
+  Signals signals;
 };
 
 // In the child, between fork and exec: only calls that are safe there.
 [[noreturn]] void become(const Exec& exec) {
   ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  const bool shielded = exec.signals == Signals::kShielded;
+  ::prctl(PR_SET_PDEATHSIG, shielded ? SIGKILL : SIGTERM);
   if (::getppid() != exec.parent) ::_exit(127);  // the parent died before prctl
   const int in = exec.in < 0 ? ::open("/dev/null", O_RDONLY) : exec.in;
   ::dup2(in, STDIN_FILENO);
   ::dup2(exec.out, STDOUT_FILENO);
   ::dup2(exec.error, STDERR_FILENO);
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::signal(SIGPIPE, SIG_DFL);
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    if (shielded) sigaddset(&blocked, number);
+  }
+  ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
   ::execve(exec.program, exec.arguments, exec.environment);
   ::_exit(127);
+}
+
+// Of a process by its folder in /proc; 0 if it is gone.
+pid_t parent_of(const std::filesystem::path& folder) {
+  std::FILE* file = std::fopen((folder / "stat").c_str(), "re");
+  if (file == nullptr) return 0;
+  std::array<char, 512> text = {};
+  const std::size_t count = std::fread(text.data(), 1, text.size() - 1, file);
+  std::fclose(file);
+  const std::string_view line(text.data(), count);
+  const auto name_end = line.rfind(')');  // a name may hold anything
+  int parent = 0;
+  if (name_end == std::string_view::npos || std::sscanf(text.data() + name_end, ") %*c %d", &parent) != 1)
+    return 0;
+  return parent;
 }
 
 }  // namespace
 
 ChildProcess::ChildProcess(const std::vector<std::string>& command,
-                           const std::vector<std::string>& environment, Input input) {
+                           const std::vector<std::string>& environment, Input input, Signals signals) {
   const std::string program = find_program(command.at(0));
   if (program.empty()) throw std::runtime_error(command[0] + ": no such program in PATH");
   const std::vector<std::string> merged = merged_environment(environment);
@@ -107,7 +130,7 @@ ChildProcess::ChildProcess(const std::vector<std::string>& command,
   pid_ = ::fork();
   if (pid_ == 0)
     become({program.c_str(), arguments.data(), variables.data(), in.read_end, out.write_end, error.write_end,
-            self});
+            self, signals});
   if (in.read_end >= 0) ::close(in.read_end);
   input_ = in.write_end;
   ::close(out.write_end);
@@ -177,6 +200,16 @@ void ChildProcess::signal(int number) const {
 
 void ChildProcess::signal_group(int number) const {
   if (!reaped_) ::kill(-pid_, number);
+}
+
+void ChildProcess::signal_children(int number) const {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (!reaped_ && parent_of(entry->path()) == pid_) ::kill(std::atoi(name.c_str()), number);
+  }
 }
 
 int ChildProcess::wait() {

@@ -15,6 +15,9 @@ namespace thinwire::launch {
 
 enum class Stream { kOut, kError };
 enum class Input { kNone, kPipe };
+// kShielded: SIGINT, SIGTERM and SIGHUP do not reach the child, only what it starts may take them (mpirun
+// unblocks them for its processes). It dies by SIGKILL with us then.
+enum class Signals { kDefault, kShielded };
 
 class ChildProcess {
  public:
@@ -23,7 +26,7 @@ class ChildProcess {
   // command[0] is looked up in PATH. environment: "NAME=value" entries over this process's own.
   // Throws std::runtime_error that says what could not be started.
   ChildProcess(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-               Input input = Input::kNone);
+               Input input = Input::kNone, Signals signals = Signals::kDefault);
   // Kills the group if it still runs.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
@@ -36,9 +39,10 @@ class ChildProcess {
   void write(std::string_view text);
   void end_input();
 
-  void signal(int number) const;        // to the child
-  void signal_group(int number) const;  // to it and what it started in its group
-  int wait();                           // its status, as of waitpid
+  void signal(int number) const;           // to the child
+  void signal_group(int number) const;     // to it and what it started in its group
+  void signal_children(int number) const;  // to those that it has started, in whatever group
+  int wait();                              // its status, as of waitpid
 
  private:
   struct Pipe {

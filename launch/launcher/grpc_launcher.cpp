@@ -14,6 +14,8 @@
 #include "comm/backend/grpc/coordinator.h"
 #include "launch/launcher/child_process.h"
 #include "launch/launcher/launcher.h"
+#include "launch/launcher/stop_request.h"
+#include "launch/launcher/user_output.h"
 #include "launch/launcher/worker_protocol.h"
 #include "launch/launcher/worker_reports.h"
 #include "launch/stop_signals.h"
@@ -64,22 +66,30 @@ class ProcessJob {
   }
   virtual ~ProcessJob() = default;
 
-  // Returns when all ended well, else throws JobFailed.
+  // Returns when all ended well, or were stopped before they trained; else throws JobFailed.
   void watch() {
     while (read_all()) {
-      pass_signals_on();
+      heed_signals();
       if (broken_since_ && steady_clock::now() - *broken_since_ > kPatience) signal_all(SIGKILL);
     }
-    if (stop_.count() > 1) throw JobFailed("ended at once by a second signal");
-    if (first_end_ && first_end_->signal != 0) throw JobFailed(describe(*first_end_));
+    if (request_.early()) return;
+    if (const int again = request_.again())
+      throw JobFailed("ended at once by a second signal", exit_code_of_signal(again));
+    if (first_end_ && first_end_->signal != 0) throw JobFailed(describe(*first_end_), code_of(*first_end_));
     if (const auto words = last_words()) throw *words;
-    if (first_end_) throw JobFailed(describe(*first_end_));
+    if (first_end_) throw JobFailed(describe(*first_end_), code_of(*first_end_));
   }
+
+  const StopRequest& request() const { return request_; }
 
  protected:
   virtual void on_line(Stream stream, int rank, std::string_view text) = 0;
-  // All workers have their signal handlers.
-  virtual bool can_stop() const { return true; }
+  virtual void say(const std::string& text) = 0;
+  // The workers train: a request to stop is theirs to answer.
+  virtual bool begun() const { return true; }
+  virtual int signal_of_workers() const { return 0; }
+  // False, after a moment, while what they say cannot be handed on.
+  virtual bool can_take_lines() const { return true; }
   virtual std::string host_of(int /*rank*/) const { return {}; }
   // What the worker that broke the job said last, and its exit code.
   virtual std::optional<JobFailed> last_words() const { return std::nullopt; }
@@ -103,6 +113,7 @@ class ProcessJob {
       Worker& worker = workers_[static_cast<std::size_t>(rank)];
       if (worker.ended) continue;
       any = true;
+      if (!can_take_lines()) continue;
       const bool open = worker.process->read_lines(
           turn, [&](Stream stream, std::string_view line) { on_line(stream, rank, line); });
       if (!open) on_end(rank);
@@ -125,12 +136,19 @@ class ProcessJob {
     if (better) first_end_ = end;
   }
 
-  void pass_signals_on() {
-    if (stop_.count() > 0 && !asked_to_stop_ && can_stop()) {
-      signal_all(SIGTERM);
-      asked_to_stop_ = true;
-    }
-    if (stop_.count() > 1) signal_all(SIGKILL);
+  void heed_signals() {
+    const auto todo = request_.look(
+        {.own = stop_.signal(), .again = stop_.again(), .of_workers = signal_of_workers(), .begun = begun()});
+    if (todo.announce && !broken_since_) say(stopping_text(request_.signal()));
+    if (todo.pass_on) signal_all(SIGTERM);
+    if (todo.end_all) signal_all(SIGKILL);
+  }
+
+  // A worker that a signal ended after a request to stop makes the job one that was stopped.
+  int code_of(const WorkerEnd& end) const {
+    const int signal = end.signal != 0 ? end.signal : end.exit_code - exit_code_of_signal(0);
+    const bool of_stop = signal == SIGINT || signal == SIGTERM || signal == SIGHUP;
+    return request_.signal() != 0 && of_stop ? exit_code_of_signal(request_.signal()) : kRunFailed;
   }
 
   void signal_all(int number) {
@@ -140,11 +158,11 @@ class ProcessJob {
     }
   }
 
-  StopSignals stop_{StopSignals::Second::kIsCounted};
+  const StopSignals stop_{{.again_ends = false}};
+  StopRequest request_;
   const std::string token_;
   comm::Coordinator coordinator_;
   std::vector<Worker> workers_;  // by rank
-  bool asked_to_stop_ = false;
   bool killing_ = false;
   std::optional<steady_clock::time_point> broken_since_;  // a worker died or said that it fails
   std::optional<WorkerEnd> first_end_;                    // of those that did not end well
@@ -153,20 +171,23 @@ class ProcessJob {
 // Workers of this program, which speak the worker protocol.
 class WorkerJob final : public ProcessJob {
  public:
-  WorkerJob(const Start& start, const Watch& watch) : ProcessJob(start), reports_(watch) {}
+  WorkerJob(const Start& start, const Watch& watch) : ProcessJob(start), watch_(watch), reports_(watch) {}
 
-  trainer::RunResult result() const { return reports_.result(); }
+  trainer::RunResult result() const { return result_of(request(), reports_); }
 
  protected:
   void on_line(Stream stream, int rank, std::string_view text) override {
     reports_.read(stream, rank, text);
-    if (reports_.first_error()) note_break();
+    if (reports_.error()) note_break();
   }
-  bool can_stop() const override { return reports_.num_started() == num_workers(); }
+  void say(const std::string& text) override { watch_.on_message(text); }
+  bool begun() const override { return reports_.begun(); }
+  int signal_of_workers() const override { return reports_.stopping(); }
   std::string host_of(int rank) const override { return reports_.host_of(rank); }
-  std::optional<JobFailed> last_words() const override { return reports_.first_error(); }
+  std::optional<JobFailed> last_words() const override { return reports_.error(); }
 
  private:
+  const Watch& watch_;
   WorkerReports reports_;
 };
 
@@ -176,11 +197,9 @@ class UserJob final : public ProcessJob {
   using ProcessJob::ProcessJob;
 
  protected:
-  void on_line(Stream stream, int, std::string_view text) override {
-    std::FILE* out = stream == Stream::kOut ? stdout : stderr;
-    fmt::print(out, "{}\n", text);
-    std::fflush(out);
-  }
+  void on_line(Stream stream, int, std::string_view text) override { relay(stream, text); }
+  void say(const std::string&) override {}  // the program has its own words
+  bool can_take_lines() const override { return reader_keeps_up(); }
 };
 
 void refuse_hosts(const std::string& hosts) {
@@ -207,13 +226,14 @@ trainer::RunResult run_grpc(const Job& job, const Watch& watch) {
 
 void run_program_by_grpc(const ProgramJob& job) {
   refuse_hosts(job.hosts);
-  UserJob(
+  UserJob program(
       {.command = job.command,
        .environment = {"THINWIRE_BACKEND=grpc", "THINWIRE_LINK=" + job.comm.link,
                        fmt::format("THINWIRE_TIMEOUT_S={}", job.comm.timeout_s), "OMP_WAIT_POLICY=PASSIVE"},
        .workers = job.workers,
-       .timeout_s = job.comm.timeout_s})
-      .watch();
+       .timeout_s = job.comm.timeout_s});
+  program.watch();
+  throw_if_stopped(program.request());
 }
 
 }  // namespace thinwire::launch

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,15 +17,22 @@ namespace thinwire::launch {
 // A run to start, or to go on with.
 struct Job {
   trainer::Options options;  // resolved
-  int workers = 1;
+  int workers = 1;           // 0: as many as the world has that starts them
   bool resume = false;
-  std::string hosts;  // a file of hosts for launchers that cross machines; empty: this one
+  bool start_over = false;                            // as in trainer::WorkerContext
+  nlohmann::json changes = nlohmann::json::object();  // as there
+  std::string hosts{};  // a file of hosts for launchers that cross machines, absolute; empty: this one
 };
+
+// The step of a run that was stopped before its first one.
+constexpr std::int64_t kBeforeFirstStep = -1;
 
 // What a launcher tells while a job runs; one call at a time.
 struct Watch {
   std::function<void(const trainer::Progress&)> on_progress;
-  std::function<void(const std::string&)> on_message;  // warnings of workers, by name
+  std::function<void(const std::string&)> on_message;  // notices, and warnings of workers by name
+  // A stop before the first step, where the workers are this process: reports it and ends the process.
+  std::function<void(int signal)> on_early_stop{};
 };
 
 // A program of the user's own.
@@ -37,8 +45,9 @@ struct ProgramJob {
 
 struct Launcher {
   std::string_view name;
-  // Returns when every worker ended well; throws JobFailed when one did not. SIGTERM or Ctrl-C asks the
-  // workers to checkpoint and stop; a second one ends at once.
+  // Returns when every worker ended well; throws JobFailed when one did not. A stop signal asks the workers
+  // to checkpoint and stop; before the first step there is nothing to keep and they are ended. So they are by
+  // a second request.
   trainer::RunResult (*run)(const Job&, const Watch&);
   // The same for a program of the user's; null where the launcher starts no processes.
   void (*run_program)(const ProgramJob&);

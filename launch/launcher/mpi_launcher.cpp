@@ -13,6 +13,8 @@
 #include "launch/launcher/child_process.h"
 #include "launch/launcher/launcher.h"
 #include "launch/launcher/mpirun.h"
+#include "launch/launcher/stop_request.h"
+#include "launch/launcher/user_output.h"
 #include "launch/launcher/worker_protocol.h"
 #include "launch/launcher/worker_reports.h"
 #include "launch/stop_signals.h"
@@ -23,7 +25,7 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-// mpirun has this long to end a broken job, then to heed SIGTERM.
+// mpirun has this long to end a broken job, then to notice that its processes are gone.
 constexpr auto kPatience = 3s;
 
 // Names that start with THINWIRE_ or MKL_, of this process's environment, and those of `entries`.
@@ -41,41 +43,55 @@ std::vector<std::string> forwarded_names(const std::vector<std::string>& entries
 // A job under mpirun: relays what it says, passes signals on, finds out who died.
 class MpiJob {
  public:
-  MpiJob(std::vector<std::string> command, const std::vector<std::string>& environment, int workers)
-      : child_(std::move(command), environment), workers_(workers) {}
+  MpiJob(std::vector<std::string> command, const std::vector<std::string>& environment, Signals signals)
+      : child_(std::move(command), environment, Input::kNone, signals) {}
   virtual ~MpiJob() = default;
 
-  // Returns when all ended well, else throws JobFailed.
+  // Returns when all ended well, or were stopped; else throws JobFailed.
   void watch() {
-    while (
-        child_.read_lines(100ms, [this](Stream stream, std::string_view line) { on_line(stream, line); })) {
-      pass_signals_on();
+    while (read_lines()) {
+      heed_signals();
       if (broken_since_ && steady_clock::now() - *broken_since_ > kPatience) end_at_once();
     }
     const int status = child_.wait();
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail(status);
+    const bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    // mpirun's code after a stop is about how it ended its processes; the workers have said how it went.
+    const bool stopped = request_.early() || (request_.signal() != 0 && was_stopped());
+    if (!well && !stopped) fail(status);
   }
+
+  const StopRequest& request() const { return request_; }
 
  protected:
   virtual void on_worker_line(Stream stream, int rank, std::string_view text) = 0;
   // A line of mpirun itself, or of a program whose lines carry no rank.
   virtual void on_plain_line(Stream stream, std::string_view line) = 0;
-  // All workers have their signal handlers.
-  virtual bool can_stop() const { return true; }
+  virtual void say(const std::string& text) = 0;
+  // The workers train: a request to stop is theirs to answer.
+  virtual bool begun() const { return true; }
+  virtual int signal_of_workers() const { return 0; }
+  // They have said that they stopped.
+  virtual bool was_stopped() const { return false; }
+  // False, after a moment, while what they say cannot be handed on.
+  virtual bool can_take_lines() const { return true; }
   virtual std::string host_of(int /*rank*/) const { return {}; }
   // What the worker that broke the job said last, and its exit code.
   virtual std::optional<JobFailed> last_words() const { return std::nullopt; }
-  // mpirun's own lines, where they were not shown.
-  virtual std::string unseen_lines() const { return {}; }
-  // SIGUSR1 is what mpirun hands to every process; SIGTERM makes it kill them.
+  // Open MPI's own lines, where they were not shown.
+  virtual std::vector<std::string> unseen_lines() const { return {}; }
+  // SIGUSR1 is what mpirun hands to every process; SIGTERM, where it is not shielded, makes it kill them.
   virtual int stop_signal() const = 0;
 
   void note_break() {
     if (!broken_since_) broken_since_ = steady_clock::now();
   }
-  int workers() const { return workers_; }
 
  private:
+  bool read_lines() {
+    if (!can_take_lines()) return true;
+    return child_.read_lines(100ms, [this](Stream stream, std::string_view line) { on_line(stream, line); });
+  }
+
   void on_line(Stream stream, std::string_view line) {
     if (const auto tagged = parse_tagged(line)) {
       on_worker_line(stream, tagged->rank, tagged->text);
@@ -86,45 +102,45 @@ class MpiJob {
     }
   }
 
-  void pass_signals_on() {
-    const int count = stop_.count();
-    if (count > 0 && !asked_to_stop_ && can_stop()) {
-      child_.signal(stop_signal());
-      asked_to_stop_ = true;
-    }
-    if (count > 1) end_at_once();
+  void heed_signals() {
+    const auto todo = request_.look(
+        {.own = stop_.signal(), .again = stop_.again(), .of_workers = signal_of_workers(), .begun = begun()});
+    if (todo.announce && !broken_since_) say(stopping_text(request_.signal()));
+    if (todo.pass_on) child_.signal(stop_signal());
+    if (todo.end_all) end_at_once();
   }
 
-  // SIGTERM makes mpirun kill all processes; if it does not heed, it goes itself and they with it.
+  // mpirun notices that its processes are gone, ends those on other hosts, and cleans up. If it does not, it
+  // goes itself, and they with it.
   void end_at_once() {
-    if (!ending_since_) {
-      child_.signal(SIGTERM);
-      ending_since_ = steady_clock::now();
-    } else if (steady_clock::now() - *ending_since_ > kPatience) {
-      child_.signal_group(SIGKILL);
-    }
+    child_.signal_children(SIGKILL);
+    if (!ending_since_) ending_since_ = steady_clock::now();
+    if (steady_clock::now() - *ending_since_ > kPatience) child_.signal_group(SIGKILL);
   }
 
   [[noreturn]] void fail(int status) {
-    if (stop_.count() > 1) throw JobFailed("ended at once by a second signal");
+    if (const int again = request_.again())
+      throw JobFailed("ended at once by a second signal", exit_code_of_signal(again));
     const std::optional<WorkerEnd>& death = notice_.death();
-    if (death && death->signal != 0) throw JobFailed(describe(*death));
+    // A program that does not take the signal for itself dies of it.
+    const int code = request_.signal() != 0 ? exit_code_of_signal(request_.signal()) : int{kRunFailed};
+    if (death && death->signal != 0) throw JobFailed(describe(*death), code);
     if (const auto words = last_words()) throw *words;
     if (death) {
       WorkerEnd end = *death;
       end.host = host_of(end.rank);
-      throw JobFailed(describe(end));
+      throw JobFailed(describe(end), code);
     }
+    throw_if_stopped(request_);
     const std::string how = WIFSIGNALED(status) ? fmt::format("was killed by signal {}", WTERMSIG(status))
                                                 : fmt::format("ended with exit code {}", WEXITSTATUS(status));
-    throw JobFailed(fmt::format("mpirun {}\n{}", how, unseen_lines()));
+    throw JobFailed(failure_of_mpirun(how, unseen_lines()));
   }
 
-  StopSignals stop_{StopSignals::Second::kIsCounted};
+  const StopSignals stop_{{.again_ends = false}};
+  StopRequest request_;
   ChildProcess child_;
-  const int workers_;
   DeathNotice notice_;
-  bool asked_to_stop_ = false;
   std::optional<steady_clock::time_point> broken_since_;  // a worker died or said that it fails
   std::optional<steady_clock::time_point> ending_since_;
 };
@@ -132,27 +148,35 @@ class MpiJob {
 // Workers of this program, which speak the worker protocol.
 class WorkerJob final : public MpiJob {
  public:
-  WorkerJob(const Job& job, const Watch& watch, std::vector<std::string> command,
-            const std::vector<std::string>& environment)
-      : MpiJob(std::move(command), environment, job.workers), reports_(watch) {}
+  WorkerJob(const Watch& watch, std::vector<std::string> command, const std::vector<std::string>& environment)
+      : MpiJob(std::move(command), environment, Signals::kShielded), watch_(watch), reports_(watch) {}
 
-  trainer::RunResult result() const { return reports_.result(); }
+  trainer::RunResult result() const { return result_of(request(), reports_); }
 
  protected:
   void on_worker_line(Stream stream, int rank, std::string_view text) override {
+    if (stream == Stream::kError && is_of_open_mpi(text)) return on_plain_line(stream, text);
     reports_.read(stream, rank, text);
-    if (reports_.first_error()) note_break();
+    if (reports_.error()) note_break();
   }
-  void on_plain_line(Stream, std::string_view line) override { plain_lines_.append(line).append("\n"); }
-  bool can_stop() const override { return reports_.num_started() == workers(); }
+  void on_plain_line(Stream, std::string_view line) override {
+    if (plain_lines_.size() < kMaxPlainLines) plain_lines_.emplace_back(line);
+  }
+  void say(const std::string& text) override { watch_.on_message(text); }
+  bool begun() const override { return reports_.begun(); }
+  int signal_of_workers() const override { return reports_.stopping(); }
+  bool was_stopped() const override { return reports_.was_stopped(); }
   std::string host_of(int rank) const override { return reports_.host_of(rank); }
-  std::optional<JobFailed> last_words() const override { return reports_.first_error(); }
-  std::string unseen_lines() const override { return plain_lines_; }
+  std::optional<JobFailed> last_words() const override { return reports_.error(); }
+  std::vector<std::string> unseen_lines() const override { return plain_lines_; }
   int stop_signal() const override { return SIGUSR1; }
 
  private:
+  static constexpr std::size_t kMaxPlainLines = 1000;
+
+  const Watch& watch_;
   WorkerReports reports_;
-  std::string plain_lines_;
+  std::vector<std::string> plain_lines_;
 };
 
 // A user's program: its output is the user's.
@@ -162,11 +186,9 @@ class UserJob final : public MpiJob {
 
  protected:
   void on_worker_line(Stream stream, int, std::string_view text) override { on_plain_line(stream, text); }
-  void on_plain_line(Stream stream, std::string_view line) override {
-    std::FILE* out = stream == Stream::kOut ? stdout : stderr;
-    fmt::print(out, "{}\n", line);
-    std::fflush(out);
-  }
+  void on_plain_line(Stream stream, std::string_view line) override { relay(stream, line); }
+  void say(const std::string&) override {}  // the program has its own words
+  bool can_take_lines() const override { return reader_keeps_up(); }
   int stop_signal() const override { return SIGTERM; }
 };
 
@@ -182,8 +204,7 @@ trainer::RunResult run_mpi(const Job& job, const Watch& watch) {
   const std::vector<std::string> environment = worker_environment(job);
   const MpiWorld world{.workers = job.workers, .hosts = job.hosts, .forwarded = forwarded_names(environment)};
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
-  WorkerJob workers(job, watch,
-                    joined_lists(mpirun_command(world, ::geteuid() == 0), {self, "train", "--worker"}),
+  WorkerJob workers(watch, joined_lists(mpirun_command(world, ::geteuid() == 0), {self, "train", "--worker"}),
                     environment);
   workers.watch();
   return workers.result();
@@ -197,8 +218,10 @@ void run_program_by_mpi(const ProgramJob& job) {
                        .hosts = job.hosts,
                        .tag_output = false,
                        .forwarded = forwarded_names(environment)};
-  UserJob(joined_lists(mpirun_command(world, ::geteuid() == 0), job.command), environment, job.workers)
-      .watch();
+  UserJob program(joined_lists(mpirun_command(world, ::geteuid() == 0), job.command), environment,
+                  Signals::kDefault);
+  program.watch();
+  throw_if_stopped(program.request());
 }
 
 }  // namespace thinwire::launch

@@ -28,6 +28,13 @@ struct TaggedLine {
 };
 std::optional<TaggedLine> parse_tagged(std::string_view line);
 
+// A line that Open MPI's library puts on a process's standard error: "[host:1234] ...".
+bool is_of_open_mpi(std::string_view line);
+
+// Why mpirun failed, where no worker was to blame: our words, then what it said. how: "ended with exit code
+// 1".
+std::string failure_of_mpirun(const std::string& how, const std::vector<std::string>& said);
+
 // Collects mpirun's own lines; its report of a death spans several.
 class DeathNotice {
  public:

@@ -14,10 +14,23 @@ std::string describe(const WorkerEnd& end) {
   return fmt::format("{} was killed by signal {} ({})", who, end.signal, ::strsignal(end.signal));
 }
 
+trainer::RunResult result_of(const StopRequest& request, const WorkerReports& reports) {
+  if (request.early()) return request.early_result();
+  trainer::RunResult result = reports.result();
+  if (request.signal() != 0) result.stop_signal = request.signal();
+  return result;
+}
+
 void WorkerReports::read(Stream stream, int rank, std::string_view text) {
   WorkerMessage message = stream == Stream::kOut ? parse_worker_line(text) : WorkerMessage{};
   if (message.host) {
     hosts_[rank] = *message.host;
+  } else if (message.notice) {
+    watch_.on_message(rank == 0 ? *message.notice : fmt::format("worker {}: {}", rank, *message.notice));
+  } else if (message.begun) {
+    begun_ = true;
+  } else if (message.stopping) {
+    if (stopping_ == 0) stopping_ = *message.stopping;
   } else if (message.progress) {
     watch_.on_progress(*message.progress);
   } else if (message.warning) {
@@ -33,11 +46,11 @@ void WorkerReports::read(Stream stream, int rank, std::string_view text) {
 
 void WorkerReports::on_error(int rank, const WorkerMessage& message) {
   const std::string text = fmt::format("worker {} on host {}: {}", rank, host_of(rank), *message.error);
-  if (first_error_) {
-    watch_.on_message(text);
-  } else {
-    first_error_ = JobFailed(text, message.exit_code);
-  }
+  const bool is_the_cause = !error_ || (message.is_cause && !error_is_cause_);
+  if (error_) watch_.on_message(is_the_cause ? error_->what() : text);
+  if (!is_the_cause) return;
+  error_.emplace(text, message.exit_code);
+  error_is_cause_ = message.is_cause;
 }
 
 std::string WorkerReports::host_of(int rank) const {

@@ -82,5 +82,27 @@ TEST(Mpirun, TheFirstDeathCountsAndOtherTextIsNone) {
             2);
 }
 
+TEST(Mpirun, ItsOwnWordsStandIndentedBelowOurs) {
+  const std::string text = failure_of_mpirun(
+      "ended with exit code 1",
+      {"------", "", "There are not enough slots available", "[vm:12] [[1,0],0] ORTE_ERROR_LOG"});
+  EXPECT_EQ(
+      text,
+      "mpirun did not bring the workers up or lost them, and ended with exit code 1; the hosts file has "
+      "fewer "
+      "slots than workers were asked for\nmpirun said:\n  There are not enough slots available\n  [vm:12] "
+      "[[1,0],0] ORTE_ERROR_LOG");
+  EXPECT_THAT(failure_of_mpirun("x", {"ssh: connect to host paris port 22"}),
+              testing::HasSubstr("ssh HOST true"));
+  EXPECT_THAT(failure_of_mpirun("x", std::vector<std::string>(99, "line")),
+              testing::HasSubstr("69 lines more"));
+}
+
+TEST(Mpirun, LinesOfItsLibraryAreKnown) {
+  EXPECT_TRUE(is_of_open_mpi("[vm:1234] *** An error occurred in MPI_Init"));
+  for (const char* line : {"", "text", "[1] text", "[a b:1] x", "[W12 file.cpp:3] Warning: x"})
+    EXPECT_FALSE(is_of_open_mpi(line)) << line;
+}
+
 }  // namespace
 }  // namespace thinwire::launch

@@ -21,7 +21,10 @@ const trainer::Progress kHalfWay{.step = 120,
 template <class Talk>
 std::string written(Talk talk) {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
-  talk(file.get());
+  LineWriter writer(::fileno(file.get()));
+  talk(writer);
+  EXPECT_TRUE(writer.flush(std::chrono::seconds(20)));
+  std::fseek(file.get(), 0, SEEK_END);
   std::string text(static_cast<std::size_t>(std::ftell(file.get())), '\0');
   std::rewind(file.get());
   EXPECT_EQ(std::fread(text.data(), 1, text.size(), file.get()), text.size());
@@ -34,8 +37,8 @@ TEST(ProgressLine, GivesStepLossTokenRateWireRateAndTimeLeft) {
 }
 
 TEST(ProgressLine, IsPlainLinesWhereThereIsNoTerminal) {
-  const std::string text = written([](std::FILE* file) {
-    ProgressLine line(file);
+  const std::string text = written([](LineWriter& writer) {
+    ProgressLine line(writer, false);
     line.show(kHalfWay);
     line.message("worker 1: warning: x");
     line.show(kHalfWay);
@@ -45,8 +48,8 @@ TEST(ProgressLine, IsPlainLinesWhereThereIsNoTerminal) {
 }
 
 TEST(ProgressLine, IsRewrittenOnATerminalAndMessagesStayAboveIt) {
-  const std::string text = written([](std::FILE* file) {
-    ProgressLine line(file, true);
+  const std::string text = written([](LineWriter& writer) {
+    ProgressLine line(writer, true);
     line.show(kHalfWay);
     line.message("note");
     line.show(kHalfWay);

@@ -150,7 +150,7 @@ class Grpc(JobCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.1)
         job.child.terminate()
-        self.assertEqual(job.end(), 0, job.said())
+        self.assertEqual(job.end(), 128 + signal.SIGTERM, job.said())
         self.assertIn("thinwire resume " + self.run_dir, job.said())
 
     def test_a_wrong_token_and_missing_certificates_are_named(self):
