@@ -12,4 +12,14 @@ std::vector<std::string> task_kinds();        // trainer/task/registry.cpp
 std::vector<std::string> inner_optimizers();  // trainer/inner/registry.cpp
 std::vector<std::string> outer_methods();     // trainer/outer/registry.cpp
 
+// The config's keys, "outer.overlap", that only some of a registry's entries read, by entry: with another
+// they mean nothing, and the config refuses them.
+struct EntryKeys {
+  std::string name;
+  std::vector<std::string> keys;
+};
+std::vector<EntryKeys> task_keys();
+std::vector<EntryKeys> optimizer_keys();
+std::vector<EntryKeys> method_keys();
+
 }  // namespace thinwire::trainer

@@ -17,7 +17,9 @@ Check<std::string> one_of(std::vector<std::string> names) {
   const std::string words = "one of " + joined(names);
   return {words, [words, names = std::move(names)](const std::string& value) -> std::string {
             if (std::find(names.begin(), names.end(), value) != names.end()) return {};
-            return fmt::format("expected {} (nearest: {})", words, nearest(value, names));
+            const std::string slip = suggestion(value, names);
+            return fmt::format("expected {}{}", words,
+                               slip.empty() ? "" : fmt::format(" (nearest: {})", slip));
           }};
 }
 

@@ -20,13 +20,21 @@ std::string place_of(const toml::source_region& region);
 [[noreturn]] void refuse_unknown_key(const toml::key& key, const std::string& section,
                                      const std::vector<std::string>& names);
 
+// What an unquoted value on the command line is.
+enum class Bare { kToml, kText, kListOfText };
+
+// Changes a path in its place.
+using PathChange = std::function<void(std::string&)>;
+
 template <class Struct>
 struct Field {
   std::string name;
-  std::string type;      // in words
-  std::string doc;       // one line
-  std::string accepts;   // in words; empty: every value of the type
-  bool is_text = false;  // a bare word on the command line is its value
+  std::string type;     // in words
+  std::string doc;      // one line
+  std::string accepts;  // in words; empty: every value of the type
+  Bare bare = Bare::kToml;
+  // Calls for every path that the member holds; empty if it is no path to what the run learns from.
+  std::function<void(Struct&, const PathChange&)> each_path = {};
   // Sets the member. Throws ConfigError that names place and key; `key` is the full name, "inner.lr".
   std::function<void(Struct&, const toml::node&, const std::string& key)> read;
   std::function<std::string(const Struct&)> write;  // as TOML
@@ -37,8 +45,7 @@ template <class T>
 T read_value(const toml::node& node, const std::string& key, const Check<T>& check) {
   std::optional<T> value = ValueType<T>::read(node);
   if (!value) {
-    throw ConfigError(place_of(node.source()) + ": " + key + ": expected " +
-                      std::string(ValueType<T>::kName) + ", found " + describe_node(node));
+    throw ConfigError(place_of(node.source()) + ": " + key + ": " + type_problem(ValueType<T>::kName, node));
   }
   if (check.problem) {
     const std::string problem = check.problem(*value);
@@ -61,12 +68,28 @@ class Fields {
     field.type = ValueType<T>::kName;
     field.doc = doc;
     field.accepts = check.words;
-    field.is_text = std::is_same_v<T, std::string>;
+    if (std::is_same_v<T, std::string>) field.bare = Bare::kText;
+    if (std::is_same_v<T, std::vector<std::string>>) field.bare = Bare::kListOfText;
     field.read = [member, check](Struct& target, const toml::node& node, const std::string& key) {
       target.*member = read_value<T>(node, key, check);
     };
     field.write = [member](const Struct& source) { return ValueType<T>::write(source.*member); };
     fields_.push_back(std::move(field));
+    return *this;
+  }
+
+  // The last key holds paths. names: values of it that are none.
+  Fields& is_path(std::vector<std::string> Struct::*member) {
+    fields_.back().each_path = [member](Struct& target, const PathChange& change) {
+      for (std::string& path : target.*member) change(path);
+    };
+    return *this;
+  }
+  Fields& is_path(std::string Struct::*member, std::vector<std::string> names = {""}) {
+    fields_.back().each_path = [member, names = std::move(names)](Struct& target, const PathChange& change) {
+      std::string& path = target.*member;
+      if (std::find(names.begin(), names.end(), path) == names.end()) change(path);
+    };
     return *this;
   }
 

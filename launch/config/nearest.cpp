@@ -33,6 +33,11 @@ std::string nearest(std::string_view text, const std::vector<std::string>& names
   return best == names.end() ? std::string() : *best;
 }
 
+std::string suggestion(std::string_view text, const std::vector<std::string>& names) {
+  const std::string best = nearest(text, names);
+  return edit_distance(text, best) <= std::max<std::size_t>(2, text.size() / 2) ? best : std::string();
+}
+
 std::string joined(const std::vector<std::string>& names) {
   return fmt::format("{}", fmt::join(names, ", "));
 }

@@ -14,6 +14,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 // The first of the names with the least distance; "" if there are none.
 std::string nearest(std::string_view text, const std::vector<std::string>& names);
 
+// What a message may suggest: the nearest of the names where the text looks like a slip of it, else "".
+std::string suggestion(std::string_view text, const std::vector<std::string>& names);
+
 // "a, b, c"
 std::string joined(const std::vector<std::string>& names);
 

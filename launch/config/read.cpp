@@ -1,152 +1,158 @@
 // Reading: the file, then the overrides, each key by the schema, then what several keys must agree on.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <sstream>
+#include <map>
+#include <optional>
 
 #include "launch/config/config.h"
+#include "launch/config/config_file.h"
 #include "launch/config/constraints.h"
+#include "launch/config/lookup.h"
 #include "launch/config/nearest.h"
-#include "launch/config/schema.h"
+#include "launch/config/overrides.h"
+#include "launch/config/relevance.h"
+#include "trainer/stored_sizes.h"
 
 namespace thinwire::launch {
 namespace {
 
-constexpr std::string_view kOverride = "--set ";
-
-const Section* find_section(std::string_view name) {
-  const auto& sections = schema();
-  const auto found =
-      std::find_if(sections.begin(), sections.end(), [&](const auto& s) { return s.name == name; });
-  return found == sections.end() ? nullptr : &*found;
+std::string absolute_path(const std::string& path) {
+  const std::filesystem::path absolute = std::filesystem::absolute(path);
+  // Behind a link "a/.." need not be where it stands.
+  return path.find("..") == std::string::npos ? absolute.lexically_normal() : absolute;
 }
 
-const Key* find_key(std::string_view section_name, std::string_view name) {
-  const Section* section = find_section(section_name);
-  if (section == nullptr) return nullptr;
-  const auto found = std::find_if(section->keys.begin(), section->keys.end(),
-                                  [&](const auto& key) { return key.name == name; });
-  return found == section->keys.end() ? nullptr : &*found;
-}
+// Options on the way: what was read so far, and where each key was given.
+struct Reading {
+  trainer::Options options;
+  KeyPlaces places;
+};
 
-// "outer.lr or inner.lr": sections that know a key of this name.
-std::vector<std::string> homes_of(std::string_view name) {
-  std::vector<std::string> homes;
-  for (const Section& section : schema()) {
-    if (find_key(section.name, name) != nullptr) homes.push_back(fmt::format("{}.{}", section.name, name));
-  }
-  return homes;
-}
-
-[[noreturn]] void refuse_unknown_section(const toml::key& key, bool is_table) {
-  const std::string name(key.str());
-  std::vector<std::string> names;
-  for (const Section& section : schema()) names.push_back(section.name);
-  const std::vector<std::string> homes = homes_of(name);
-  const std::string place = place_of(key.source());
-  if (!is_table && !homes.empty()) {
-    throw ConfigError(fmt::format("{}: key \"{}\" stands outside a section; did you mean {}?", place, name,
-                                  fmt::join(homes, " or ")));
-  }
-  throw ConfigError(
-      fmt::format("{}: unknown section [{}]; did you mean [{}]?", place, name, nearest(name, names)));
-}
-
-void apply(const toml::table& document, trainer::Options& options, KeyPlaces& places) {
+void apply(const toml::table& document, Reading& reading) {
   for (const auto& [key, node] : document) {
     const Section* section = find_section(key.str());
-    if (section == nullptr) refuse_unknown_section(key, node.is_table());
+    if (section == nullptr) refuse_unknown_section(key, node);
     const toml::table* table = node.as_table();
     if (table == nullptr) {
       throw ConfigError(fmt::format("{}: expected a section [{}], found {}", place_of(node.source()),
                                     section->name, describe_node(node)));
     }
-    read_fields(section->keys, *table, section->name, options);
+    read_fields(section->keys, *table, section->name, reading.options);
     for (const auto& [name, value] : *table) {
-      places[fmt::format("{}.{}", section->name, name.str())] = place_of(value.source());
+      reading.places[fmt::format("{}.{}", section->name, name.str())] = place_of(value.source());
     }
   }
 }
 
-toml::table parse_document(std::string_view text, const std::string& name) {
-  try {
-    return toml::parse(text, name);
-  } catch (const toml::parse_error& error) {
-    throw ConfigError(fmt::format("{}: not TOML: {}", place_of(error.source()), error.description()));
-  }
-}
-
-std::string trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return std::string(text.substr(first, text.find_last_not_of(" \t") - first + 1));
-}
-
-// A bare word is a string; so is anything unquoted where the key takes text.
-toml::table parse_override(const std::string& text) {
-  const std::string name = std::string(kOverride) + text;
-  const auto equals = text.find('=');
-  const std::string key = trimmed(std::string_view(text).substr(0, equals));
-  const auto dot = key.find('.');
-  if (equals == std::string::npos || dot == std::string::npos ||
-      key.find_first_of(" \t\n\"'=") != std::string::npos) {
-    throw ConfigError(fmt::format("{}: expected section.key=value, such as outer.codec=e3m0", name));
-  }
-  const std::string value = trimmed(std::string_view(text).substr(equals + 1));
-  const bool is_quoted = !value.empty() && (value.front() == '"' || value.front() == '\'');
-  const Key* known = find_key(key.substr(0, dot), key.substr(dot + 1));
-  if (known == nullptr || !known->is_text || is_quoted) {
-    try {
-      return toml::parse(key + " = " + value, name);
-    } catch (const toml::parse_error&) {
-      if (is_quoted || value.starts_with('[') || value.starts_with('{')) {
-        throw ConfigError(fmt::format("{}: the value is not TOML", name));
-      }
+// Of the keys in `places`.
+void make_paths_absolute(const KeyPlaces& places, trainer::Options& options) {
+  for (const Section& section : schema()) {
+    for (const Key& key : section.keys) {
+      if (!key.each_path || !places.contains(section.name + "." + key.name)) continue;
+      key.each_path(options, [](std::string& path) { path = absolute_path(path); });
     }
   }
-  return parse_document(key + " = " + toml_string(value), name);
+}
+
+// Keys that were given and act on nothing. Those of the file that act by its own choices are set aside: an
+// override took their meaning away.
+void refuse_idle_keys(const Reading& file, const Reading& all, std::vector<std::string>* notes) {
+  std::map<std::string, std::vector<std::string>> set_aside;  // by the reason
+  for (const auto& [key, place] : all.places) {
+    const std::optional<Idle> idle = find_idle(key, all.options);
+    if (!idle) continue;
+    const auto in_file = file.places.find(key);
+    const bool of_file = in_file != file.places.end() && in_file->second == place;
+    if (!of_file || find_idle(key, file.options))
+      throw ConfigError(fmt::format("{}: {}: {}; {}", place, key, idle->why, idle->instead));
+    set_aside[idle->why].push_back(key);
+  }
+  if (notes == nullptr) return;
+  for (const auto& [why, keys] : set_aside)
+    notes->push_back(fmt::format("{} of the config file set aside: {}", joined(keys), why));
+}
+
+// With ddp, what was not given is exact.
+void resolve_exchange(const KeyPlaces& given, trainer::Options& options) {
+  if (options.outer.method != "ddp" || given.contains("outer.codec")) return;
+  options.outer.codec = "fp32";
+  if (!given.contains("outer.error_feedback")) options.outer.error_feedback = false;
+}
+
+// Text that is neither a tokenizer's name nor a file is a slip of a name.
+void refuse_misspelt_tokenizer(const Reading& reading) {
+  const std::string& value = reading.options.data.tokenizer;
+  const auto place = reading.places.find("data.tokenizer");
+  std::error_code none;
+  if (place == reading.places.end() || value == "bytes" || value == "bpe" ||
+      value.find_first_of("/.") != std::string::npos || std::filesystem::exists(value, none))
+    return;
+  const std::string slip = suggestion(value, {"bytes", "bpe"});
+  throw ConfigError(fmt::format("{}: data.tokenizer: expected bytes, bpe or a file{}, found \"{}\"",
+                                place->second, slip.empty() ? "" : fmt::format(" (nearest: {})", slip),
+                                value));
+}
+
+// The sizes of the model that a run starts from are its own.
+void refuse_other_sizes(const Reading& reading) {
+  const trainer::Options& options = reading.options;
+  if (options.model.from.empty()) return;
+  const std::optional<trainer::ModelOptions> base = trainer::stored_sizes(options.model.from);
+  if (!base) return;  // the workers may have it, and say so themselves if not
+  trainer::Options theirs = options;
+  theirs.model = *base;
+  theirs.model.from = options.model.from;
+  for (const std::string& key : differing_keys(options, theirs)) {
+    const auto place = reading.places.find(key);
+    const Key* known = find_key("model", key.substr(key.find('.') + 1));
+    const std::string mine = known->write(options);
+    const bool follows = mine == "0";  // kv_heads, mlp_width, vocab
+    if (place == reading.places.end() || follows) continue;
+    throw ConfigError(fmt::format(
+        "{}: {}: found {}, but the model at model.from = {} has {}; leave the key out, its sizes apply",
+        place->second, key, mine, options.model.from, known->write(theirs)));
+  }
+}
+
+enum class Paths { kAsGiven, kAbsolute };
+
+trainer::Options read_config(const std::string& toml, const std::string& name,
+                             const std::vector<std::string>& overrides, bool is_stored, Paths paths,
+                             std::vector<std::string>* notes) {
+  Reading file, all;
+  apply(parse_document(toml, name), file);
+  KeyPlaces places = file.places;  // for messages, where keys of a stored config do not count as given
+  if (is_stored) file.places.clear();
+  all = file;
+  for (const std::string& text : overrides) apply(parse_override(text), all);
+  for (const auto& [key, place] : all.places) places[key] = place;
+  resolve_exchange(all.places, all.options);
+  refuse_idle_keys(file, all, notes);
+  check_constraints(all.options, name, places);
+  if (paths == Paths::kAbsolute) {
+    refuse_misspelt_tokenizer(all);
+    make_paths_absolute(all.places, all.options);
+    refuse_other_sizes(all);
+  }
+  return std::move(all.options);
 }
 
 }  // namespace
 
-std::string place_of(const toml::source_region& region) {
-  const std::string name = region.path ? *region.path : "config";
-  return name.starts_with(kOverride) ? name : fmt::format("{}:{}", name, region.begin.line);
-}
-
-void refuse_unknown_key(const toml::key& key, const std::string& section,
-                        const std::vector<std::string>& names) {
-  const std::string name(key.str());
-  std::vector<std::string> suggestions = homes_of(name);
-  if (suggestions.empty()) suggestions.push_back(section + "." + nearest(name, names));
-  throw ConfigError(fmt::format("{}: unknown key {}.{}; did you mean {}?", place_of(key.source()), section,
-                                name, fmt::join(suggestions, " or ")));
-}
-
 trainer::Options parse_config(const std::string& toml, const std::string& name,
-                              const std::vector<std::string>& overrides) {
-  trainer::Options options;
-  KeyPlaces places;
-  apply(parse_document(toml, name), options, places);
-  for (const std::string& text : overrides) apply(parse_override(text), options, places);
-  check_constraints(options, name, places);
-  return options;
+                              const std::vector<std::string>& overrides, std::vector<std::string>* notes) {
+  return read_config(toml, name, overrides, toml.starts_with(kStoredMark), Paths::kAsGiven, notes);
 }
 
-trainer::Options load_config(const std::string& path, const std::vector<std::string>& overrides) {
-  if (std::filesystem::is_directory(path)) {
-    throw ConfigError(path + ": expected a TOML file, found a folder (to go on with a run: thinwire resume)");
-  }
-  std::ifstream file(path, std::ios::binary);
-  const std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file) {
-    throw ConfigError(path + ": cannot be read; expected a TOML config file, see docs/config.md");
-  }
-  return parse_config(text, path, overrides);
+trainer::Options load_config(const std::string& path, const std::vector<std::string>& overrides,
+                             std::vector<std::string>* notes) {
+  const std::string text = read_config_file(path);
+  return read_config(text, path, overrides, text.starts_with(kStoredMark), Paths::kAbsolute, notes);
+}
+
+trainer::Options load_stored_config(const std::string& path, const std::vector<std::string>& overrides) {
+  return read_config(read_config_file(path), path, overrides, true, Paths::kAbsolute, nullptr);
 }
 
 }  // namespace thinwire::launch

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <regex>
 
@@ -59,11 +60,23 @@ Check<std::string> codec_or_empty() {
   return check;
 }
 
+Check<std::vector<std::string>> no_empty_path() {
+  return {"", [](const std::vector<std::string>& paths) -> std::string {
+            const bool any = std::find(paths.begin(), paths.end(), "") != paths.end();
+            return any ? "expected paths, one of them is empty" : "";
+          }};
+}
+
 template <class Struct>
 Section section(const char* name, const char* doc, Struct Options::*member, const Fields<Struct>& fields) {
   Section result{name, doc, {}};
   for (const Field<Struct>& field : fields.all()) {
-    Key key{field.name, field.type, field.doc, field.accepts, field.is_text, {}, {}};
+    Key key{field.name, field.type, field.doc, field.accepts, field.bare, {}, {}, {}};
+    if (field.each_path) {
+      key.each_path = [member, each = field.each_path](Options& options, const PathChange& change) {
+        each(options.*member, change);
+      };
+    }
     key.read = [member, read = field.read](Options& options, const toml::node& node,
                                            const std::string& full_name) {
       read(options.*member, node, full_name);
@@ -86,6 +99,7 @@ Fields<ModelOptions> model_fields() {
   return Fields<M>()
       .key("arch", &M::arch, "the architecture", one_of(model_archs()))
       .key("from", &M::from, "a run or checkpoint of ours to start from; its sizes then apply")
+      .is_path(&M::from)
       .key("layers", &M::layers, "blocks", at_least<int64_t>(1))
       .key("width", &M::width, "size of the residual stream", at_least<int64_t>(1))
       .key("heads", &M::heads, "query heads", at_least<int64_t>(1))
@@ -100,8 +114,10 @@ Fields<ModelOptions> model_fields() {
 Fields<DataOptions> data_fields() {
   using D = DataOptions;
   return Fields<D>()
-      .key("path", &D::path, "text files or folders of them")
+      .key("path", &D::path, "text files or folders of them", no_empty_path())
+      .is_path(&D::path)
       .key("tokenizer", &D::tokenizer, "bytes, bpe (trained by the run), or a SentencePiece model file")
+      .is_path(&D::tokenizer, {"bytes", "bpe"})
       .key("vocab_size", &D::vocab_size, "of a trained bpe", at_least<int64_t>(2))
       .key("shards", &D::shards, "even shares of all text, or one source per worker",
            one_of({"even", "by_source"}))
@@ -113,7 +129,8 @@ Fields<TaskOptions> task_fields() {
   using T = TaskOptions;
   return Fields<T>()
       .key("kind", &T::kind, "what the workers learn", one_of(task_kinds()))
-      .key("teacher", &T::teacher, "distill: a run or checkpoint of ours");
+      .key("teacher", &T::teacher, "distill: a run or checkpoint of ours")
+      .is_path(&T::teacher);
 }
 
 // The list of tables [[quant.rule]].
@@ -122,7 +139,8 @@ Section quant_section() {
            "list of tables",
            "the first whose match is found in a layer's name applies to it",
            "",
-           false,
+           Bare::kToml,
+           {},
            {},
            {}};
   rule.read = [](Options& options, const toml::node& node, const std::string& name) {

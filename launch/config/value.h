@@ -16,6 +16,10 @@ std::string toml_string(std::string_view text);
 // "string \"abc\"", "integer 7", "a table": what a node holds, for messages.
 std::string describe_node(const toml::node& node);
 
+// What is wrong with a node that is not of the type, and what to write instead where that is plain:
+// "expected string, found integer 7; write \"7\"".
+std::string type_problem(std::string_view type, const toml::node& node);
+
 // kName; read: nullopt if the node is of another type; write: TOML that read takes back bit for bit.
 template <class T>
 struct ValueType;
@@ -29,7 +33,7 @@ struct ValueType<std::string> {
 
 template <>
 struct ValueType<bool> {
-  static constexpr std::string_view kName = "boolean";
+  static constexpr std::string_view kName = "true or false";
   static std::optional<bool> read(const toml::node& node);
   static std::string write(bool value) { return value ? "true" : "false"; }
 };

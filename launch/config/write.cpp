@@ -30,10 +30,25 @@ std::string reference_rows(const std::vector<Field<Struct>>& fields, const Struc
 }  // namespace
 
 std::string to_toml(const trainer::Options& options) {
+  std::string out(kStoredMark);
+  for (const Section& section : schema()) {
+    out += fmt::format("\n[{}]\n", section.name);
+    for (const Key& key : section.keys) out += fmt::format("{} = {}\n", key.name, key.write(options));
+  }
+  return out;
+}
+
+std::string shared_config(const trainer::Options& options) {
+  trainer::Options shared = options;
   std::string out;
   for (const Section& section : schema()) {
-    out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", section.name);
-    for (const Key& key : section.keys) out += fmt::format("{} = {}\n", key.name, key.write(options));
+    for (const Key& key : section.keys) {
+      if (section.name == "run" && key.name == "dir") continue;
+      if (key.each_path) {
+        key.each_path(shared, [](std::string& path) { path = "a path"; });
+      }
+      out += fmt::format("{}.{} = {}\n", section.name, key.name, key.write(shared));
+    }
   }
   return out;
 }
@@ -54,6 +69,12 @@ std::string config_reference() {
       "One TOML file; every key has a default, unknown keys are errors. A scalar may stand where a list "
       "may.\n"
       "`--set section.key=value` overrides a key on the command line; a bare word is a string.\n"
+      "A key that means nothing beside the others (`outer.overlap` under `ddp`) is refused; if a `--set` "
+      "takes\n"
+      "away what a key of the file meant, the key is set aside, and a line says so. With `outer.method = "
+      "ddp` a\n"
+      "codec that is not given is `fp32`, without error feedback.\n"
+      "Paths but `run.dir` are stored absolute in a run's config.\n"
       "This page is written by `thinwire --config-reference`.\n";
   const trainer::Options defaults;
   for (const Section& section : schema()) {

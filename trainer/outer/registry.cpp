@@ -52,18 +52,31 @@ std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travellin
   return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout_of(context));
 }
 
+// What every exchange reads of the config, every outer step besides, and every method with fragments.
+std::string exchange_keys() {
+  return "outer.codec outer.block outer.k outer.rotate outer.rounding outer.error_feedback outer.decay "
+         "outer.leg";
+}
+std::string step_keys() {
+  return exchange_keys() + " outer.sync_every outer.lr outer.momentum outer.final_sync";
+}
+std::string fragment_keys() {
+  return step_keys() + " outer.fragments outer.layout outer.embeddings_codec";
+}
+
 struct Method {
   const char* name;
   Factory make;
+  std::string (*keys)();       // that it reads
   bool has_fragments = false;  // of blocks, and one of the rest
 };
 
 constexpr Method kMethods[] = {
-    {"none", make_none},
-    {"ddp", make_ddp},
-    {"diloco", make_diloco},
-    {"streaming_diloco", make_streaming, true},
-    {"eager_diloco", make_eager, true},
+    {"none", make_none, [] { return std::string(); }},
+    {"ddp", make_ddp, exchange_keys},
+    {"diloco", make_diloco, step_keys},
+    {"streaming_diloco", make_streaming, [] { return fragment_keys() + " outer.overlap outer.alpha"; }, true},
+    {"eager_diloco", make_eager, fragment_keys, true},
 };
 
 }  // namespace
@@ -76,6 +89,12 @@ std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelli
                     "embeddings; leave it out",
                     method.name));
   return method.make(context, std::move(travelling));
+}
+
+std::vector<EntryKeys> method_keys() {
+  std::vector<EntryKeys> all;
+  for (const Method& method : kMethods) all.push_back({method.name, words_of(method.keys())});
+  return all;
 }
 
 std::vector<std::string> outer_methods() {

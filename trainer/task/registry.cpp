@@ -9,15 +9,23 @@ namespace {
 
 constexpr std::array kTaskKinds = {
     TaskKind{"pretrain", make_pretrain_task, float_layers, float_layers},
-    TaskKind{"qat", make_qat_task, qat_layers, packed_qat_layers},
-    TaskKind{"lora", make_lora_task, lora_layers, lora_layers},
-    TaskKind{"distill", make_distill_task, distill_layers, packed_distill_layers},
+    TaskKind{"qat", make_qat_task, qat_layers, packed_qat_layers, "quant.rule"},
+    TaskKind{"lora", make_lora_task, lora_layers, lora_layers,
+             "lora.match lora.rank lora.alpha lora.dropout lora.base"},
+    TaskKind{"distill", make_distill_task, distill_layers, packed_distill_layers,
+             "task.teacher distill.match distill.temperature distill.logits distill.hidden distill.labels"},
 };
 
 }  // namespace
 
 const TaskKind& find_task_kind(const std::string& name) {
   return find_named(kTaskKinds, "task.kind", name);
+}
+
+std::vector<EntryKeys> task_keys() {
+  std::vector<EntryKeys> all;
+  for (const TaskKind& kind : kTaskKinds) all.push_back({std::string(kind.name), words_of(kind.keys)});
+  return all;
 }
 
 std::vector<std::string> task_kinds() {

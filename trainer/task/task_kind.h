@@ -15,6 +15,7 @@ struct TaskKind {
   std::unique_ptr<Task> (*make)(const Options&);
   quant::LinearFactory (*layers)(const Options&);         // of the model that trains
   quant::LinearFactory (*packed_layers)(const Options&);  // of the model that is deployed
+  std::string_view keys = {};                             // of the config, that not every kind reads
 };
 
 // Throws std::invalid_argument that names the known kinds.
