@@ -8,14 +8,15 @@
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
-#include <tuple>
 
 #include "quant/nn/low_bit_linear.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/finite.h"
 #include "trainer/format/file_io.h"
 #include "trainer/model_tensors.h"
 #include "trainer/options_json.h"
+#include "trainer/run_folder.h"
 #include "trainer/task/task_kind.h"
 
 namespace thinwire::trainer {
@@ -34,6 +35,7 @@ struct StoredModel {
   bool packed = false;
   NamedTensors tensors;
   std::string tokenizer;
+  std::optional<std::int64_t> step;
 };
 
 // A run, and which of its checkpoints; without a value, any.
@@ -67,25 +69,30 @@ CheckpointPath parse_checkpoint_path(const std::string& path) {
   return found;
 }
 
-// The newest whole checkpoint that fits, of the lowest worker.
+// The newest checkpoint that fits, of the lowest worker that has a whole one. An older step is another model,
+// so it is not taken unasked.
 CheckpointCheck choose_checkpoint(const std::string& path, const CheckpointPath& wanted) {
   std::vector<CheckpointCheck> fitting = verify_checkpoints(wanted.run.string());
   std::erase_if(fitting, [&](const CheckpointCheck& check) {
     return wanted.step.value_or(check.step) != check.step ||
            wanted.worker.value_or(check.worker) != check.worker;
   });
-  std::string problem = "there is none";
-  for (const CheckpointCheck& check : fitting) {
-    if (!check.problems.empty()) problem = check.problems.front().file + ": " + check.problems.front().what;
-  }
-  std::erase_if(fitting, [](const CheckpointCheck& check) { return !check.whole; });
   if (fitting.empty())
     throw std::runtime_error(
-        fmt::format("{}: expected a run or checkpoint with a whole checkpoint; {}", path, problem));
-  return *std::max_element(fitting.begin(), fitting.end(),
-                           [](const CheckpointCheck& a, const CheckpointCheck& b) {
-                             return std::make_tuple(a.step, -a.worker) < std::make_tuple(b.step, -b.worker);
-                           });
+        path + ": expected a run or checkpoint with a whole checkpoint; there is no checkpoint");
+  // Ordered by step and worker.
+  const std::int64_t newest = fitting.back().step;
+  const auto is_good = [&](const CheckpointCheck& check) { return check.whole && check.step == newest; };
+  if (const auto good = std::find_if(fitting.begin(), fitting.end(), is_good); good != fitting.end())
+    return *good;
+  const CheckpointProblem& problem = fitting.back().problems.front();
+  const auto older = std::find_if(fitting.rbegin(), fitting.rend(), [](const auto& c) { return c.whole; });
+  throw std::runtime_error(fmt::format("{}: expected a whole checkpoint of step {}, the newest; {}: {}{}",
+                                       path, newest, problem.file, problem.what,
+                                       older == fitting.rend()
+                                           ? ""
+                                           : fmt::format("; an older one is whole: {}/checkpoints/step-{}",
+                                                         wanted.run.string(), older->step)));
 }
 
 // Sets what a model's layers follow from.
@@ -93,8 +100,25 @@ void read_description(const nlohmann::json& description, StoredModel& stored) {
   try {
     stored.options = described_options(description);
     stored.packed = description.value("packed", false);
+    if (description.contains("step")) stored.step = description["step"].get<std::int64_t>();
   } catch (const nlohmann::json::exception& error) {
     throw std::runtime_error(stored.path + ": the description of the model cannot be used: " + error.what());
+  }
+}
+
+// A model with a number that is none says nothing, and whatever trains on from it is lost.
+void require_finite(const StoredModel& stored) {
+  const auto problem = describe_nonfinite({stored.tensors.begin(), stored.tensors.end()});
+  if (!problem) return;
+  throw std::runtime_error(fmt::format(
+      "{}: {}; expected finite weights: take an older checkpoint, or make the file again from one",
+      stored.path, *problem));
+}
+
+void widen_half_floats(NamedTensors& tensors) {
+  for (auto& [name, tensor] : tensors) {
+    if (tensor.scalar_type() == at::kHalf || tensor.scalar_type() == at::kBFloat16)
+      tensor = tensor.to(at::kFloat);
   }
 }
 
@@ -107,8 +131,11 @@ StoredModel read_checkpoint(const std::string& path) {
   read_description(state.meta, stored);
   stored.tensors = state.part("agreed").tensors;
   stored.tensors.merge(state.part("frozen").tensors);
-  const std::string tokenizer = (wanted.run / "tokenizer").string();
-  if (std::filesystem::exists(tokenizer)) stored.tokenizer = read_whole_file(tokenizer, kMaxTokenizerBytes);
+  // On the hosts of other workers than the first there is none.
+  if (const std::string tokenizer = wanted.run / "tokenizer"; fs::exists(tokenizer)) {
+    require_stored_tokenizer(wanted.run.string(), state.meta);
+    stored.tokenizer = read_whole_file(tokenizer, kMaxTokenizerBytes);
+  }
   return stored;
 }
 
@@ -129,13 +156,17 @@ StoredModel read_exported(const std::string& path) {
     stored.tokenizer.assign(static_cast<const char*>(tokenizer.const_data_ptr()), tokenizer.nbytes());
   }
   stored.tensors = std::move(file.tensors);
+  widen_half_floats(stored.tensors);
   return stored;
 }
 
 StoredModel read_model(const std::string& path) {
-  if (fs::is_regular_file(path)) return read_exported(path);
-  if (fs::is_directory(path)) return read_checkpoint(path);
-  throw std::runtime_error(path + ": expected a run, a checkpoint or an exported model, found nothing there");
+  if (!fs::exists(path))
+    throw std::runtime_error(path +
+                             ": expected a run, a checkpoint or an exported model, found nothing there");
+  StoredModel stored = fs::is_directory(path) ? read_checkpoint(path) : read_exported(path);
+  require_finite(stored);
+  return stored;
 }
 
 LoadedModel build(StoredModel stored) {
@@ -143,22 +174,12 @@ LoadedModel build(StoredModel stored) {
   const auto layers = stored.packed ? kind.packed_layers : kind.layers;
   LoadedModel loaded{.model = make_model(stored.options.model, layers(stored.options), /*seed=*/0),
                      .options = std::move(stored.options),
-                     .tokenizer = std::move(stored.tokenizer)};
+                     .tokenizer = std::move(stored.tokenizer),
+                     .step = stored.step};
   set_model_tensors(*loaded.model, stored.tensors, stored.path);
   loaded.model->eval();
   for (at::Tensor& parameter : loaded.model->parameters()) parameter.requires_grad_(false);
   return loaded;
-}
-
-void write_beside_and_rename(const std::string& path, const SafetensorsFile& file) {
-  const std::string beside = path + ".tmp";
-  try {
-    write_safetensors(beside, file);
-  } catch (...) {
-    fs::remove(beside);
-    throw;
-  }
-  fs::rename(beside, path);
 }
 
 at::Tensor bytes_tensor(const std::string& bytes) {
@@ -173,7 +194,8 @@ LoadedModel load_model(const std::string& path) {
   return build(read_model(path));
 }
 
-void export_model(const std::string& from, ExportFormat format, const std::string& path) {
+std::optional<std::int64_t> export_model(const std::string& from, ExportFormat format,
+                                         const OutputPath& out) {
   LoadedModel source = load_model(from);
   if (format == ExportFormat::kPacked && layers_of<quant::LowBitLinear>(*source.model).empty())
     throw std::runtime_error(from + ": expected a model with low-bit layers to pack, found task '" +
@@ -189,9 +211,16 @@ void export_model(const std::string& from, ExportFormat format, const std::strin
     description["packed"] = true;
   }
   describe_options(source.options, description);
+  if (source.step) description["step"] = *source.step;
   file.metadata[kDescription] = description.dump();
   if (!source.tokenizer.empty()) file.tensors[kTokenizerTensor] = bytes_tensor(source.tokenizer);
-  write_beside_and_rename(path, file);
+  out.write([&](OutputFile& output) { write_safetensors(output, file); });
+  return source.step;
+}
+
+void require_stored_tokenizer(const std::string& run_dir, const nlohmann::json& checkpoint_meta) {
+  require_digest(run_dir + "/tokenizer", checkpoint_meta.at("tokenizer").get<std::string>(),
+                 fmt::format("the checkpoint of step {}", checkpoint_meta.at("step").get<std::int64_t>()));
 }
 
 std::string inherited_tokenizer(const Options& options) {

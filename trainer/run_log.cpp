@@ -1,17 +1,35 @@
 #include "trainer/run_log.h"
 
-namespace thinwire::trainer {
+#include <fmt/format.h>
 
-RunLog::RunLog(const std::string& run_dir, bool writes, bool tensorboard, std::int64_t keep_through) {
+namespace thinwire::trainer {
+namespace {
+
+constexpr char kMetrics[] = "metrics.jsonl";
+constexpr char kCommits[] = "commits.jsonl";
+
+}  // namespace
+
+RunLog::RunLog(const std::string& run_dir, bool writes, bool tensorboard, std::int64_t keep_through,
+               const nlohmann::json& saved) {
   if (!writes) return;
-  metrics_ = std::make_unique<JsonLines>(run_dir + "/metrics.jsonl", keep_through);
-  commits_ = std::make_unique<JsonLines>(run_dir + "/commits.jsonl", keep_through);
-  if (tensorboard) tensorboard_ = std::make_unique<TensorboardWriter>(run_dir + "/tensorboard");
+  metrics_ = open(run_dir, kMetrics, keep_through, saved);
+  commits_ = open(run_dir, kCommits, keep_through, saved);
+  const std::string events = run_dir + "/tensorboard";
+  if (keep_through >= 0) cut_event_files(events, keep_through);
+  if (tensorboard) tensorboard_ = std::make_unique<TensorboardWriter>(events, keep_through + 1);
+}
+
+std::unique_ptr<JsonLines> RunLog::open(const std::string& run_dir, const std::string& name,
+                                        std::int64_t keep_through, const nlohmann::json& saved) {
+  const std::int64_t written = saved.is_object() ? saved.at(name).get<std::int64_t>() : 0;
+  auto log = std::make_unique<JsonLines>(run_dir + "/" + name, keep_through, written);
+  if (log->lost().count > 0) lost_.push_back(describe_lost_lines(name, log->lost()));
+  return log;
 }
 
 void RunLog::metrics(const nlohmann::json& record) {
-  if (metrics_) metrics_->write(record);
-  if (!tensorboard_) return;
+  if (!metrics_ || !metrics_->write(record) || !tensorboard_) return;
   for (const auto& [name, value] : record.items())
     if (value.is_number() && name != "step") tensorboard_->scalar(name, value, record.at("step"));
   tensorboard_->flush();
@@ -33,11 +51,24 @@ void RunLog::commit(const CommitRecord& record) {
   commits_->write(line);
 }
 
+nlohmann::json RunLog::sync() {
+  if (!metrics_) return nullptr;
+  metrics_->sync();
+  commits_->sync();
+  return {{kMetrics, metrics_->lines()}, {kCommits, commits_->lines()}};
+}
+
 bool RunLog::take_failure() {
   const bool failing = (metrics_ && !metrics_->ok()) || (commits_ && !commits_->ok());
   const bool news = failing && !failed_;
   failed_ = failing;
   return news;
+}
+
+std::string describe_lost_lines(const std::string& name, const LostLines& lost) {
+  if (lost.count == 0) return {};
+  return fmt::format("{} lacks {} line{}, of {}; the run is whole, its log is not", name, lost.count,
+                     lost.count == 1 ? "" : "s", lost.steps);
 }
 
 }  // namespace thinwire::trainer

@@ -24,8 +24,7 @@ struct Record {
 
 class StopWatch::Call final : public comm::Operation {
  public:
-  Call(const std::atomic<int>* signal, std::int64_t step, std::function<void(int)> on_heard)
-      : signal_(signal), on_heard_(std::move(on_heard)), step_(step) {}
+  Call(const std::atomic<int>* signal, std::int64_t step) : signal_(signal), step_(step) {}
 
   // The training thread is about to take `step`, unless this worker has joined.
   bool go_on(std::int64_t step) {
@@ -63,15 +62,12 @@ class StopWatch::Call final : public comm::Operation {
     next_look_ = now + kPeriod;
     const int signal = signal_ == nullptr ? 0 : signal_->load();
     const bool called = communicator.is_called(sequence);
-    bool too_late = false;
     {
       const std::scoped_lock lock(mutex_);
-      too_late = joined_;  // all steps are done
       if (!joined_ && signal == 0 && !called) return false;
       joined_ = true;
       mine_ = {step_, signal};
     }
-    if (!too_late) on_heard_(signal);
     const auto bytes = std::as_bytes(std::span(&mine_, 1));
     const std::vector<std::span<const std::byte>> outgoing(static_cast<std::size_t>(communicator.size()),
                                                            bytes);
@@ -95,7 +91,6 @@ class StopWatch::Call final : public comm::Operation {
 
   // Constant after construction.
   const std::atomic<int>* const signal_;
-  const std::function<void(int)> on_heard_;
 
   // Owned by the engine's thread; agreed_ by the training thread once the ticket is done.
   comm::Clock::time_point next_look_;
@@ -109,9 +104,8 @@ class StopWatch::Call final : public comm::Operation {
   bool joined_ = false;
 };
 
-StopWatch::StopWatch(comm::ProgressEngine& engine, const std::atomic<int>* signal, std::int64_t first,
-                     std::function<void(int)> on_heard)
-    : call_(std::make_shared<Call>(signal, first, std::move(on_heard))), ticket_(engine.submit(call_)) {}
+StopWatch::StopWatch(comm::ProgressEngine& engine, const std::atomic<int>* signal, std::int64_t first)
+    : call_(std::make_shared<Call>(signal, first)), ticket_(engine.submit(call_)) {}
 
 bool StopWatch::ends_after(std::int64_t step) {
   if (ticket_.done()) ticket_.wait();  // throws if a peer has failed

@@ -11,7 +11,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 
 #include "comm/progress_engine.h"
@@ -21,10 +20,8 @@ namespace thinwire::trainer {
 class StopWatch {
  public:
   // Of a worker that is about to take step `first`. All workers make theirs at the same place in the order of
-  // their operations. signal: 0 until one is heard; may be null. on_heard gets the signal, or 0 where a peer
-  // called, once, on the engine's thread. engine and signal must outlive the object.
-  StopWatch(comm::ProgressEngine& engine, const std::atomic<int>* signal, std::int64_t first,
-            std::function<void(int)> on_heard);
+  // their operations. signal: 0 until one is heard; may be null. engine and signal must outlive the object.
+  StopWatch(comm::ProgressEngine& engine, const std::atomic<int>* signal, std::int64_t first);
 
   // After every step but the last one: whether the run ends here. Waits for the others only if somebody has
   // asked. Throws comm::CommError if a worker has failed.

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -20,6 +19,7 @@
 #include "trainer/finite.h"
 #include "trainer/inner/inner_optimizer.h"
 #include "trainer/meter.h"
+#include "trainer/model_file.h"
 #include "trainer/options_json.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/precision.h"
@@ -92,6 +92,7 @@ class Worker {
   double train_loss_ = 0;           // mean over workers of the last pulse read
   std::string checkpoint_problem_;  // why the last one could not be written; empty if it was
   nlohmann::json evaluation_ = nlohmann::json::object();
+  nlohmann::json saved_logs_;  // of the checkpoint that this process started from
 };
 
 Worker::Worker(const WorkerContext& context)
@@ -109,6 +110,7 @@ Worker::Worker(const WorkerContext& context)
     write_file_atomically(options_.run.dir + "/launch.json", context_.launch_record);
   compare_configs(engine_, context_.shared_config);
   if (context_.resume) find_resume_point();
+  if (leads() && start_step_ > 0) require_stored_tokenizer(options_.run.dir, checkpoints_.meta(start_step_));
 
   tokenizer_ = agree_on_tokenizer(engine_, options_, start_step_ > 0);
   Options sized = options_;
@@ -154,7 +156,8 @@ void Worker::begin_record() {
   checkpoints_.drop_after(start_step_);
   write_config();
   log_ = std::make_unique<RunLog>(options_.run.dir, leads(), options_.log.tensorboard,
-                                  context_.resume ? start_step_ : -1);
+                                  context_.resume ? start_step_ : -1, saved_logs_);
+  for (const std::string& lost : log_->lost()) warn(lost);
   if (!leads()) return;
   // What it says would be of an earlier end of the run.
   std::filesystem::remove(options_.run.dir + "/summary.json");
@@ -167,11 +170,7 @@ void Worker::begin_record() {
 
 RunResult Worker::train() {
   if (context_.on_begin) context_.on_begin(start_step_);
-  StopWatch stop(engine_, context_.stop_signal, start_step_ + 1, [this](int signal) {
-    if (leads() && signal != 0)
-      note(fmt::format("signal {} ({}): the run stops with a checkpoint, within two steps", signal,
-                       ::strsignal(signal)));
-  });
+  StopWatch stop(engine_, context_.stop_signal, start_step_ + 1);
   const std::int64_t steps = options_.inner.steps;
   for (std::int64_t step = start_step_ + 1; step <= steps; ++step) {
     train_step(step);
@@ -227,7 +226,7 @@ RunResult Worker::finish() {
 // A worker whose folder is not worker 0's, on a machine of its own, can be resumed from it as well.
 void Worker::write_config() const {
   const std::string path = options_.run.dir + "/config.toml";
-  const std::string text = context_.to_toml ? context_.to_toml(options_) : context_.config_toml;
+  const std::string text = sealed(context_.to_toml ? context_.to_toml(options_) : context_.config_toml);
   if (leads()) write_file_atomically(path, text);
   engine_.barrier();  // a shared folder has worker 0's by now
   if (leads()) return;
@@ -329,12 +328,12 @@ void Worker::skip_or_end(std::int64_t step, const std::string& problem) const {
 
 void Worker::end_with(std::int64_t step, const std::string& problem) const {
   throw std::runtime_error(
-      fmt::format("worker {} at step {}: {}; the run ends and its checkpoints stay: go on from the newest "
-                  "with a lower rate "
-                  "or with clipping (thinwire resume {} --set inner.lr=... --set inner.clip=1), or let such "
-                  "steps be skipped "
-                  "(--set inner.skip_nonfinite=N)",
-                  engine_.rank(), step, problem, options_.run.dir));
+      fmt::format("at step {}: {}; the run ends and its checkpoints stay: go on from the newest with a lower "
+                  "rate or with "
+                  "clipping (thinwire resume {} --set inner.lr=... --set inner.clip=1), or let such steps be "
+                  "skipped (--set "
+                  "inner.skip_nonfinite=N)",
+                  step, problem, options_.run.dir));
 }
 
 // Reads what the workers last posted, if it is still unread.
@@ -394,12 +393,13 @@ void Worker::evaluate(std::int64_t step) {
   evaluation_ = {{"eval_loss", evaluation.loss}, {"eval_bits_per_byte", evaluation.bits_per_byte}};
   nlohmann::json record = evaluation_;
   record["step"] = step;
-  if (step > start_step_) log_->metrics(record);  // else it is there already: the run had come to its end
+  log_->metrics(record);
 }
 
 void Worker::checkpoint(std::int64_t step) {
   prune_checkpoints();
-  const State now = state(step);
+  State now = state(step);
+  now.meta["logs"] = log_->sync();
   if (const auto problem = describe_nonfinite({now.tensors.begin(), now.tensors.end()}))
     end_with(step, *problem + ", so no checkpoint is written");
   checkpoint_problem_.clear();
@@ -449,7 +449,9 @@ State Worker::state(std::int64_t step) const {
   state.add("outer", outer_->state());
   state.add("data", batches_->state());
   state.meta["step"] = step;
+  state.meta["finished"] = step == options_.inner.steps;
   state.meta["workers"] = engine_.size();
+  state.meta["tokenizer"] = xxh3_128_hex(tokenizer_->to_bytes());
   state.meta["travelling_values"] = travelling_values_;
   state.meta["references"] = references_of(*task_);
   state.meta["next_lr"] = learning_rate(options_.inner, step + 1);
@@ -470,11 +472,12 @@ void Worker::find_resume_point() {
     if (leads()) note("no checkpoint to go on from: begins at step 0");
     return;
   }
-  if (start_step_ > steps)
+  // A checkpoint under way cannot become the last: its parameters are not synced.
+  const bool is_end = checkpoints_.meta(start_step_).value("finished", false);
+  if (steps < start_step_ || (steps == start_step_ && !is_end))
     throw std::invalid_argument(
-        fmt::format("inner.steps: expected at least {}, the step of the checkpoint in {}, "
-                    "found {}",
-                    start_step_, options_.run.dir, steps));
+        fmt::format("inner.steps: expected more than {}, the step of the checkpoint in {}, found {}",
+                    start_step_ - (is_end ? 1 : 0), options_.run.dir, steps));
   if (const int workers = checkpoints_.meta(start_step_).at("workers"); workers != engine_.size())
     throw std::invalid_argument(
         fmt::format("the checkpoint of step {} in {} is of {} workers, this world has {}; resume with -n {}",
@@ -500,6 +503,7 @@ void Worker::restore() {
   batches_->load(saved.part("data"));
   meter_.load(saved.meta.at("meter"));
   train_loss_ = saved.meta.at("train_loss");
+  saved_logs_ = saved.meta.at("logs");
   announce_learning_rate(saved.meta.at("next_lr"));
 }
 
@@ -523,7 +527,7 @@ nlohmann::json Worker::summarise() {
   summary["outer_digest"] = outer_->digest();
   summary["workers"] = engine_.size();
   summary["resumed_from"] = context_.resume ? nlohmann::json(start_step_) : nlohmann::json(nullptr);
-  if (leads()) write_file_atomically(options_.run.dir + "/summary.json", summary.dump(2) + "\n");
+  if (leads()) write_file_atomically(options_.run.dir + "/summary.json", hashed_json(summary));
   return summary;
 }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "launch/bench/overlap_plan.h"
 #include "launch/bench/repetitions.h"
@@ -16,7 +17,7 @@
 #include "launch/config/config.h"
 #include "launch/launcher/launcher.h"
 #include "launch/plot/svg_plot.h"
-#include "trainer/run_folder.h"
+#include "trainer/format/output_path.h"
 
 namespace thinwire::launch {
 namespace {
@@ -250,6 +251,8 @@ std::string plot(const json& rows, const BenchOverlapOptions& options) {
 }
 
 int bench_overlap(const BenchOverlapOptions& options) {
+  std::optional<trainer::OutputPath> svg;
+  if (!options.svg.empty()) svg.emplace(options.svg);  // hours later would be too late
   for (const std::string& rate : options.rates) {
     for (const std::string& round_trip : options.round_trips) comm::parse_link(rate + "/" + round_trip);
   }
@@ -267,7 +270,7 @@ int bench_overlap(const BenchOverlapOptions& options) {
     }
   }
   if (options.json) fmt::print("{}\n", rows.dump(2));
-  if (!options.svg.empty()) trainer::write_file_atomically(options.svg, plot(rows, options));
+  if (svg) svg->write([&](trainer::OutputFile& file) { file.write(plot(rows, options)); });
   return kSuccess;
 }
 

@@ -27,7 +27,7 @@ trainer::EvaluationText held_out_text(const std::string& run, const trainer::Tok
   if (!std::filesystem::exists(config)) {
     throw UsageError(run + ": is not the folder of a run, which knows its text; give --data");
   }
-  const trainer::Options options = load_config(config, {});
+  const trainer::Options options = load_run_config(run, {});
   const auto batches = trainer::make_batches(options.data, tokenizer, {}, run + "/cache");
   return {batches->held_out(options.inner.batch), batches->held_out_bytes_per_token()};
 }

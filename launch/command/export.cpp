@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "launch/command/command.h"
+#include "trainer/format/output_path.h"
 #include "trainer/model_file.h"
 
 namespace thinwire::launch {
@@ -17,10 +18,13 @@ struct ExportOptions {
 int export_to_file(const ExportOptions& options) {
   if (!std::filesystem::exists(options.model))
     throw UsageError(options.model + ": no such run, checkpoint or file");
-  const bool packed = options.format == "packed";
-  trainer::export_model(options.model,
-                        packed ? trainer::ExportFormat::kPacked : trainer::ExportFormat::kFloat, options.out);
-  fmt::print("{}: {} bytes\n", options.out, std::filesystem::file_size(options.out));
+  const trainer::OutputPath out(options.out);
+  const auto step = trainer::export_model(
+      options.model,
+      options.format == "packed" ? trainer::ExportFormat::kPacked : trainer::ExportFormat::kFloat, out);
+  if (out.is_stream()) return kSuccess;
+  fmt::print("{}: {} bytes{}\n", options.out, std::filesystem::file_size(options.out),
+             step ? fmt::format(", the model of step {}", *step) : "");
   return kSuccess;
 }
 
@@ -34,7 +38,7 @@ Run declare_export(const CommandLine& line) {
                  "safetensors: float32 weights; packed: low-bit layers as they are deployed")
       ->required()
       ->check(CLI::IsMember({"safetensors", "packed"}));
-  app.add_option("-o,--out", options->out, "The file to write")->required();
+  app.add_option("-o,--out", options->out, "The file to write; - for standard output")->required();
   return [options] { return export_to_file(*options); };
 }
 

@@ -6,10 +6,10 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 
 #include "launch/command/run_job.h"
 #include "launch/compute_settings.h"
+#include "launch/config/config.h"
 #include "launch/error_words.h"
 #include "launch/launcher/stop_request.h"
 #include "launch/launcher/worker_context.h"
@@ -22,6 +22,7 @@ namespace thinwire::launch {
 namespace {
 
 constexpr std::size_t kMaxTokenBytes = 4096;
+constexpr std::uint64_t kMaxTokenFileBytes = 1 << 20;
 
 WorldOptions base_world(const Job& job) {
   return {.link = job.options.comm.link, .timeout_s = job.options.comm.timeout_s};
@@ -50,9 +51,8 @@ void add_join_options(CLI::App& app, JoinOptions& options) {
 
 std::string read_token(const std::string& path) {
   if (path.empty()) return "";
-  std::ifstream file(path);
-  std::string token;
-  std::getline(file, token);
+  const std::string text = trainer::read_whole_file(path, kMaxTokenFileBytes);
+  const std::string token = text.substr(0, text.find('\n'));
   if (token.empty() || token.size() > kMaxTokenBytes) {
     throw UsageError(
         fmt::format("--token-file {}: expected a token of 1 to {} bytes in its first line, found {}", path,
@@ -123,7 +123,23 @@ class OwnWorker {
   OwnWorker(const Job& job, const WorldOptions& world, bool json)
       : job_(job), world_(world), json_(json), rank_(surrounding_rank()) {}
 
+  // Throws what ended the run, in words.
   int run() {
+    try {
+      return work();
+    } catch (const UsageError&) {
+      throw;
+    } catch (const std::exception& error) {
+      line_.close();
+      const std::string words = words_of(error);
+      throw JobFailed(
+          size_ > 1 || surrounding_size() > 1 ? fmt::format("worker {}: {}", rank_.load(), words) : words,
+          exit_code_of(error));
+    }
+  }
+
+ private:
+  int work() {
     if (rank_ == 0) line_.message(first_line());
     // mpirun hands signals on to its processes, and may be sent one itself.
     const StopSignals stop(
@@ -145,7 +161,6 @@ class OwnWorker {
     return exit_code_of_run(local.result);
   }
 
- private:
   std::string first_line() const {
     const std::string what = job_.resume ? "resuming" : "starting";
     const std::string where = world_.backend == "grpc"
@@ -193,11 +208,9 @@ int run_here(const Job& job, const WorldOptions& world, bool json) {
     const bool under_mpi = world.backend == "mpi" || world.backend == "nccl";
     if (!under_mpi) {
       if (dynamic_cast<const UsageError*>(&error) != nullptr) throw;
-      throw JobFailed(words_of(error) + resume_hint(job.options.run.dir), exit_code_of(error));
+      throw JobFailed(with_resume_hint(error.what(), job.options.run.dir), exit_code_of(error));
     }
-    standard_error().write(
-        fmt::format("thinwire: worker {}: error: {}\n", surrounding_rank(), words_of(error)),
-        LineWriter::Kind::kKept);
+    standard_error().write(fmt::format("thinwire: error: {}\n", error.what()), LineWriter::Kind::kKept);
     leave_broken_world(exit_code_of(error));
   }
 }

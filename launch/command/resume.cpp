@@ -30,7 +30,7 @@ struct ResumeOptions {
 };
 
 constexpr const char* kMayChange =
-    "[comm], [log], [checkpoint], a larger inner.steps, inner.lr, inner.clip, inner.schedule, "
+    "[comm], [log], [checkpoint], inner.steps, inner.lr, inner.clip, inner.schedule, "
     "inner.final_lr, "
     "inner.warmup, inner.skip_nonfinite, and paths to the same content can";
 
@@ -45,10 +45,9 @@ bool may_change(const std::string& key, const trainer::Options& before, const tr
     if (key.starts_with(section)) return true;
   }
   for (const char* rate : {"inner.lr", "inner.clip", "inner.schedule", "inner.final_lr", "inner.warmup",
-                           "inner.skip_nonfinite", "data.path"}) {
+                           "inner.skip_nonfinite", "inner.steps", "data.path"}) {
     if (key == rate) return true;
   }
-  if (key == "inner.steps") return after.inner.steps > before.inner.steps;
   if (key == "model.from") return !before.model.from.empty() && !after.model.from.empty();
   if (key == "task.teacher") return !before.task.teacher.empty() && !after.task.teacher.empty();
   if (key == "data.tokenizer")
@@ -75,8 +74,8 @@ void settle_config(const ResumeOptions& options, Job& job) {
   if (!std::filesystem::exists(path)) {
     throw UsageError(options.run + ": holds no run (no config.toml in it)");
   }
-  const trainer::Options before = load_config(path, {});
-  job.options = load_config(path, options.overrides);
+  const trainer::Options before = load_run_config(options.run, {});
+  job.options = load_run_config(options.run, options.overrides);
   for (const std::string& key : differing_keys(before, job.options)) {
     if (!may_change(key, before, job.options))
       throw UsageError(fmt::format("{} cannot change on resume; only {}", key, kMayChange));

@@ -73,12 +73,14 @@ void refuse_used_folder(const std::string& run_dir) {
                   run_dir, run_dir));
 }
 
-std::string resume_hint(const std::string& run_dir) {
+std::string with_resume_hint(const std::string& message, const std::string& run_dir) {
   const std::filesystem::path checkpoints = std::filesystem::path(run_dir) / "checkpoints";
   std::error_code none;
-  if (!std::filesystem::is_directory(checkpoints, none) || std::filesystem::is_empty(checkpoints, none))
-    return "";
-  return fmt::format("; to go on from the newest checkpoint: thinwire resume {}", run_dir);
+  const bool has_checkpoint =
+      std::filesystem::is_directory(checkpoints, none) && !std::filesystem::is_empty(checkpoints, none);
+  const bool knows_a_way = message.find("thinwire resume") != std::string::npos;
+  if (!has_checkpoint || knows_a_way) return message;
+  return fmt::format("{}; to go on from the newest checkpoint: thinwire resume {}", message, run_dir);
 }
 
 ProgressLine progress_line_of(bool json_wanted) {
@@ -130,7 +132,7 @@ int run_job(const Job& job, bool json_wanted) {
     return exit_code_of_run(result);
   } catch (const JobFailed& failure) {
     line.close();
-    throw JobFailed(failure.what() + resume_hint(run_dir), failure.exit_code());
+    throw JobFailed(with_resume_hint(failure.what(), run_dir), failure.exit_code());
   }
 }
 

@@ -11,8 +11,8 @@ namespace thinwire::launch {
 // Throws UsageError that names `thinwire resume` if the folder holds a run.
 void refuse_used_folder(const std::string& run_dir);
 
-// "; to go on from the newest checkpoint: thinwire resume DIR", or "" if there is no checkpoint.
-std::string resume_hint(const std::string& run_dir);
+// The message, and how to go on from the newest checkpoint if there is one and the message does not say how.
+std::string with_resume_hint(const std::string& message, const std::string& run_dir);
 
 // Progress goes to standard output, or to standard error where that is for JSON alone.
 ProgressLine progress_line_of(bool json);

@@ -30,9 +30,10 @@ trainer::Options load_config(const std::string& path, const std::vector<std::str
 trainer::Options parse_config(const std::string& toml, const std::string& name,
                               const std::vector<std::string>& overrides,
                               std::vector<std::string>* notes = nullptr);
-// A config that a run has stored: every key is written down in it, so none counts as given; paths stay as
-// they are, but those of overrides become absolute.
-trainer::Options load_stored_config(const std::string& path, const std::vector<std::string>& overrides);
+// The config of a run's folder: every key is written down in it, so none counts as given; paths stay as they
+// are, but those of overrides become absolute. Throws std::runtime_error that names the file if it is not as
+// the run wrote it.
+trainer::Options load_run_config(const std::string& run_dir, const std::vector<std::string>& overrides);
 
 // Every key with its value, in the schema's order, under a first line by which all of the above know a stored
 // config; parse_config gives the same options back.

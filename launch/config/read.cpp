@@ -12,6 +12,8 @@
 #include "launch/config/nearest.h"
 #include "launch/config/overrides.h"
 #include "launch/config/relevance.h"
+#include "launch/config/schema.h"
+#include "trainer/run_folder.h"
 #include "trainer/stored_sizes.h"
 
 namespace thinwire::launch {
@@ -127,7 +129,7 @@ trainer::Options read_config(const std::string& toml, const std::string& name,
   all = file;
   for (const std::string& text : overrides) apply(parse_override(text), all);
   for (const auto& [key, place] : all.places) places[key] = place;
-  resolve_exchange(all.places, all.options);
+  if (!is_stored) resolve_exchange(all.places, all.options);
   refuse_idle_keys(file, all, notes);
   check_constraints(all.options, name, places);
   if (paths == Paths::kAbsolute) {
@@ -151,7 +153,9 @@ trainer::Options load_config(const std::string& path, const std::vector<std::str
   return read_config(text, path, overrides, text.starts_with(kStoredMark), Paths::kAbsolute, notes);
 }
 
-trainer::Options load_stored_config(const std::string& path, const std::vector<std::string>& overrides) {
+trainer::Options load_run_config(const std::string& run_dir, const std::vector<std::string>& overrides) {
+  const std::string path = run_dir + "/config.toml";
+  trainer::require_seal(path);
   return read_config(read_config_file(path), path, overrides, true, Paths::kAbsolute, nullptr);
 }
 

@@ -4,24 +4,6 @@
 #include "launch/launch_record.h"
 
 namespace thinwire::launch {
-namespace {
-
-// Given or not is the same everywhere; where it stands need not be.
-void hide(std::string& path) {
-  if (!path.empty()) path = "a path";
-}
-
-}  // namespace
-
-std::string shared_config(const trainer::Options& options) {
-  trainer::Options shared = options;
-  hide(shared.run.dir);
-  hide(shared.model.from);
-  hide(shared.task.teacher);
-  if (shared.data.tokenizer != "bytes" && shared.data.tokenizer != "bpe") hide(shared.data.tokenizer);
-  shared.data.path = {"a path"};
-  return to_toml(shared);
-}
 
 trainer::WorkerContext worker_context(const Job& job, int workers) {
   trainer::WorkerContext context;

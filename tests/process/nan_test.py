@@ -105,7 +105,7 @@ class NotFinite(JobCase):
 
     def reason(self, said):
         """The step that an error names, with a worker and what is not finite."""
-        match = re.search(rf"worker (\d+) at step (\d+): [^\n]*({NOT_FINITE})", said)
+        match = re.search(rf"worker (\d+)[^\n]*: at step (\d+): [^\n]*({NOT_FINITE})", said)
         self.assertIsNotNone(match, said)
         self.assertLess(int(match[1]), WORKERS)
         self.assertNotIn("json", said)

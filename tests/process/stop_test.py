@@ -26,19 +26,19 @@ MOST_STEPS = 5
 
 
 def session_of(pid):
-    """Processes of the session that `pid` leads, with their command lines."""
+    """Processes of the session that `pid` leads and that have not ended, with their command lines."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
             with open(f"/proc/{name}/stat") as file:
-                session = int(file.read().rpartition(")")[2].split()[3])
+                state, _, _, session = file.read().rpartition(")")[2].split()[:4]
             with open(f"/proc/{name}/cmdline") as file:
                 words = file.read().split("\0")
         except (OSError, ValueError, IndexError):
             continue
-        if session == pid:
+        if int(session) == pid and state != "Z":
             found[int(name)] = words
     return found
 
@@ -72,7 +72,7 @@ class Job:
 
     def send(self, number, whom):
         for pid, words in session_of(self.child.pid).items():
-            is_worker = "--worker" in words and os.path.basename(words[0]) == "thinwire"
+            is_worker = "--worker" in words and words[0] == PROGRAM
             if whom == "all" or (whom == "workers") == is_worker and (whom != "launcher" or pid == self.child.pid):
                 try:
                     os.kill(pid, number)

@@ -169,8 +169,10 @@ TEST(Safetensors, BooleansOtherThanZeroAndOneAreRefused) {
 TEST(Safetensors, WhatIsNoRegularFileIsRefusedWithoutWaiting) {
   TemporaryFolder folder;
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
-  EXPECT_THAT(message_of([&] { read_safetensors(folder / "pipe"); }), HasSubstr("expected a regular file"));
-  EXPECT_THAT(message_of([&] { read_safetensors(folder.path()); }), HasSubstr("expected a regular file"));
+  EXPECT_THAT(message_of([&] { read_safetensors(folder / "pipe"); }),
+              HasSubstr("not a plain file but a named pipe"));
+  EXPECT_THAT(message_of([&] { read_safetensors(folder.path()); }),
+              HasSubstr("not a plain file but a folder"));
   EXPECT_THAT(message_of([&] { read_safetensors(folder / "none"); }), HasSubstr("No such file"));
 }
 

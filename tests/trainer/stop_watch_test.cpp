@@ -25,7 +25,7 @@ Ends run_until_stopped(int workers, std::vector<std::atomic<int>>& asked, std::i
   Ends ends{std::vector<std::int64_t>(workers, 0), std::vector<int>(workers, 0)};
   comm::run_engines(workers, [&](comm::ProgressEngine& engine) {
     const int rank = engine.rank();
-    StopWatch stop(engine, &asked[rank], 1, [](int) {});
+    StopWatch stop(engine, &asked[rank], 1);
     for (std::int64_t step = 1; step <= last; ++step) {
       step_body(rank, step);
       ends.steps[rank] = step;
@@ -83,7 +83,7 @@ TEST(StopWatch, ASignalAfterTheLastStepIsTooLate) {
 
 TEST(StopWatch, WithoutASignalNothingIsSentBeforeTheEnd) {
   comm::run_engines(2, [](comm::ProgressEngine& engine) {
-    StopWatch stop(engine, nullptr, 1, [](int) { ADD_FAILURE() << "nobody asked"; });
+    StopWatch stop(engine, nullptr, 1);
     for (std::int64_t step = 1; step < 100; ++step) ASSERT_FALSE(stop.ends_after(step));
     EXPECT_EQ(engine.sent().control, 0u);
     engine.barrier();
@@ -99,7 +99,7 @@ TEST(StopWatch, AWorkerThatFailsEndsTheOthersWithItsReason) {
       comm::ProgressEngine engine(makers[rank]);
       engine.start();
       engine.barrier();
-      StopWatch stop(engine, nullptr, 1, [](int) {});
+      StopWatch stop(engine, nullptr, 1);
       if (rank == 1) {
         engine.fail("worker 1 at step 3: the loss is NaN");
         throw std::runtime_error("the loss is NaN");

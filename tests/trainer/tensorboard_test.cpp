@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,7 +131,7 @@ TEST(Tensorboard, AnotherReaderFindsEveryScalar) {
   const std::vector<std::pair<double, std::int64_t>> points = {
       {1.5, 0}, {-0.25, 127}, {1e-30, 128}, {std::nan(""), 300}, {INFINITY, std::int64_t{1} << 40}};
   {
-    TensorboardWriter writer(folder / "deep/tb");
+    TensorboardWriter writer(folder / "deep/tb", 7);
     for (const auto& [value, step] : points) writer.scalar("train/loss", value, step);
     EXPECT_TRUE(writer.ok());
   }
@@ -140,6 +141,7 @@ TEST(Tensorboard, AnotherReaderFindsEveryScalar) {
   ASSERT_EQ(events.size(), points.size() + 2);
   EXPECT_EQ(events[0][3].bytes, "brain.Event:2");
   EXPECT_EQ(message_fields(events[1][7].bytes)[1].integer, 1u);
+  EXPECT_EQ(events[1][2].integer, 7u) << "the session starts where it was told to";
   for (std::size_t i = 0; i < points.size(); ++i) {
     auto& event = events[i + 2];
     EXPECT_GT(event[1].real, 1.6e9);
@@ -153,9 +155,9 @@ TEST(Tensorboard, AnotherReaderFindsEveryScalar) {
 
 TEST(Tensorboard, ScalarsReachTheFileAtAFlush) {
   TemporaryFolder folder;
-  TensorboardWriter writer(folder.path());
+  TensorboardWriter writer(folder.path(), 0);
   writer.scalar("a", 1, 1);
-  EXPECT_EQ(events_of(read_bytes(sorted_files(folder.path())[0])).size(), 1u);
+  EXPECT_EQ(events_of(read_bytes(sorted_files(folder.path())[0])).size(), 2u);
   writer.flush();
   EXPECT_EQ(events_of(read_bytes(sorted_files(folder.path())[0])).size(), 3u);
 }
@@ -163,7 +165,7 @@ TEST(Tensorboard, ScalarsReachTheFileAtAFlush) {
 TEST(Tensorboard, LaterWritersMakeFilesThatSortAfterTheOlder) {
   TemporaryFolder folder;
   write_bytes(folder / "events.out.tfevents.8999999999.elsewhere.1", "");
-  for (int i = 0; i < 3; ++i) TensorboardWriter(folder.path()).scalar("a", i, i);
+  for (int i = 0; i < 3; ++i) TensorboardWriter(folder.path(), i).scalar("a", i, i);
   const auto files = sorted_files(folder.path());
   ASSERT_EQ(files.size(), 4u);
   EXPECT_THAT(files[0], HasSubstr(".8999999999."));
@@ -182,7 +184,7 @@ TEST(Tensorboard, AFullDiskLeavesWholeRecords) {
     ::setrlimit(RLIMIT_FSIZE, &limit);
     bool ok = true;
     {
-      TensorboardWriter writer(folder.path());
+      TensorboardWriter writer(folder.path(), 0);
       for (int i = 0; i < 100; ++i) {
         writer.scalar("a", i, i);
         writer.flush();
@@ -200,33 +202,111 @@ TEST(Tensorboard, AFullDiskLeavesWholeRecords) {
 TEST(Tensorboard, AFolderThatCannotBeMadeIsNamed) {
   TemporaryFolder folder;
   write_bytes(folder / "file", "");
-  EXPECT_THAT(message_of([&] { TensorboardWriter writer(folder / "file/tb"); }),
+  EXPECT_THAT(message_of([&] { TensorboardWriter writer(folder / "file/tb", 0); }),
               HasSubstr(folder / "file/tb"));
 }
 
-// The Python package, where it is installed, reads a run that was resumed at step 2: the second file wins.
-TEST(Tensorboard, TensorboardItselfReadsTheFiles) {
+// Steps of the scalars of a file, in its order.
+std::vector<std::uint64_t> steps_in(const std::string& path) {
+  const std::string file = read_bytes(path);
+  std::vector<std::uint64_t> steps;
+  for (auto& event : events_of(file))
+    if (event.contains(5)) steps.push_back(event[2].integer);
+  return steps;
+}
+
+using Steps = std::vector<std::uint64_t>;
+
+// A folder with one file that holds steps 10, 20, 30 and 40.
+std::string write_four_steps(const std::string& dir) {
+  TensorboardWriter writer(dir, 0);
+  for (int step = 10; step <= 40; step += 10) writer.scalar("loss", step, step);
+  return sorted_files(dir)[0];
+}
+
+TEST(TensorboardResume, StepsPastTheCheckpointAreCutOutOfOlderFiles) {
+  TemporaryFolder folder;
+  const std::string first = write_four_steps(folder / "tb");
+  write_bytes(folder / "tb/notes.txt", "of the user");
+  cut_event_files(folder / "tb", 20);
+  EXPECT_EQ(steps_in(first), (Steps{10, 20}));
+  { TensorboardWriter(folder / "tb", 21).scalar("loss", 25, 25); }
+  cut_event_files(folder / "tb", 10);  // a later resume, from an older checkpoint
+  EXPECT_EQ(steps_in(first), (Steps{10}));
+  ASSERT_EQ(sorted_files(folder / "tb").size(), 3u);
+  EXPECT_EQ(steps_in(sorted_files(folder / "tb")[1]), (Steps{}));
+  EXPECT_EQ(read_bytes(folder / "tb/notes.txt"), "of the user");
+  cut_event_files(folder / "none", 10);
+}
+
+TEST(TensorboardResume, ATornOrDamagedRecordGoesAndTheOthersStay) {
+  TemporaryFolder folder;
+  const std::string path = write_four_steps(folder / "tb");
+  const std::string whole = read_bytes(path);
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    write_bytes(path, whole.substr(0, size));
+    cut_event_files(folder / "tb", 40);
+    EXPECT_LE(events_of(read_bytes(path)).size(), 5u) << "whole records only, after a cut at " << size;
+  }
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    std::string flipped = whole;
+    flipped[at] ^= 1;
+    write_bytes(path, flipped);
+    cut_event_files(folder / "tb", 40);
+    events_of(read_bytes(path));  // throws for what is no record
+    EXPECT_LT(fs::file_size(path), whole.size()) << at;
+  }
+  std::string flipped = whole;
+  flipped[whole.find("loss")] ^= 1;
+  write_bytes(path, flipped);
+  cut_event_files(folder / "tb", 40);
+  EXPECT_EQ(steps_in(path), (Steps{20, 30, 40}));
+}
+
+TEST(TensorboardResume, FilesOfOtherKindsAreLeftAlone) {
+  TemporaryFolder folder;
+  fs::create_directories(folder / "events.out.tfevents.0000000002.folder");
+  ASSERT_EQ(::mkfifo((folder / "events.out.tfevents.0000000001.pipe").c_str(), 0600), 0);
+  cut_event_files(folder.path(), 10);
+  EXPECT_TRUE(fs::is_fifo(folder / "events.out.tfevents.0000000001.pipe"));
+}
+
+// The Python package, where it is installed, reads a run that was killed after step 4 and resumed at step 2:
+// none of its three ways to read shows a step twice.
+TEST(TensorboardResume, NoReaderOfTensorboardShowsAStepTwice) {
   if (std::system("python3 -c 'import tensorboard' 2>/dev/null") != 0) {
     GTEST_SKIP() << "the Python package tensorboard is not installed";
   }
   TemporaryFolder folder;
   {
-    TensorboardWriter first(folder / "tb");
-    for (int step = 1; step <= 3; ++step) first.scalar("loss", step, step);
+    TensorboardWriter first(folder / "tb", 0);
+    for (int step = 1; step <= 4; ++step) first.scalar("loss", step, step);
   }
+  const std::string older = sorted_files(folder / "tb")[0];
+  write_bytes(older, read_bytes(older) + "torn");
+  cut_event_files(folder / "tb", 2);
   {
-    TensorboardWriter second(folder / "tb");
-    for (int step = 2; step <= 4; ++step) second.scalar("loss", 10 * step, step);
+    TensorboardWriter second(folder / "tb", 3);
+    for (int step = 4; step <= 6; ++step) second.scalar("loss", 10 * step, step);
   }
   write_bytes(folder / "read.py", R"(import sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-events = EventAccumulator(sys.argv[1])
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+import glob
+for events in [EventAccumulator(sys.argv[1]), EventAccumulator(sys.argv[1], purge_orphaned_data=False)]:
+    events.Reload()
+    print([(e.step, e.value) for e in events.Scalars('loss')])
+events = PluginAccumulator(sys.argv[1])
 events.Reload()
-print([(e.step, e.value) for e in events.Scalars('loss')])
+print([(e.step, float(e.tensor_proto.float_val[0])) for e in events.Tensors('loss')])
+print([e.step for f in sorted(glob.glob(sys.argv[1] + '/*')) for e in EventFileLoader(f).Load()
+       if e.HasField('summary')])
 )");
   const std::string command = "cd " + folder.path() + " && python3 read.py tb > out 2> errors";
   ASSERT_EQ(std::system(command.c_str()), 0) << read_bytes(folder / "errors");
-  EXPECT_EQ(read_bytes(folder / "out"), "[(1, 1.0), (2, 20.0), (3, 30.0), (4, 40.0)]\n");
+  const std::string points = "[(1, 1.0), (2, 2.0), (4, 40.0), (5, 50.0), (6, 60.0)]\n";
+  EXPECT_EQ(read_bytes(folder / "out"), points + points + points + "[1, 2, 4, 5, 6]\n");
 }
 
 }  // namespace

@@ -30,10 +30,33 @@ int open_new(const std::string& path) {
   return open_or_fail("create", path, O_WRONLY | O_CREAT | O_EXCL);
 }
 
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "folder";
+  if (S_ISFIFO(mode)) return "named pipe";
+  if (S_ISSOCK(mode)) return "socket";
+  return "device";
+}
+
+[[noreturn]] void refuse_kind(const std::string& path, mode_t mode) {
+  throw std::runtime_error(fmt::format("{}: not a plain file but a {}", path, kind_of(mode)));
+}
+
 struct stat stat_or_fail(int fd, const std::string& path) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) fail("stat", path);
   return info;
+}
+
+int open_plain(const std::string& path, int flags) {
+  require_plain_file(path);
+  return open_or_fail("open", path, flags | O_NONBLOCK);
+}
+
+// The size of an open file. It may be another one than the one that was looked at before.
+std::uint64_t size_of_plain(int fd, const std::string& path) {
+  const struct stat info = stat_or_fail(fd, path);
+  if (!S_ISREG(info.st_mode)) refuse_kind(path, info.st_mode);
+  return static_cast<std::uint64_t>(info.st_size);
 }
 
 // Returns how many bytes were written before an error, which is then in errno.
@@ -81,12 +104,13 @@ Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-InputFile::InputFile(const std::string& path)
-    : path_(path), fd_(open_or_fail("open", path, O_RDONLY | O_NONBLOCK)) {
-  const struct stat info = stat_or_fail(fd_.get(), path);
-  if (!S_ISREG(info.st_mode)) throw std::runtime_error(path + ": expected a regular file");
-  size_ = static_cast<std::uint64_t>(info.st_size);
+void require_plain_file(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) refuse_kind(path, info.st_mode);
 }
+
+InputFile::InputFile(const std::string& path)
+    : path_(path), fd_(open_plain(path, O_RDONLY)), size_(size_of_plain(fd_.get(), path)) {}
 
 void InputFile::read_at(std::uint64_t offset, void* into, std::size_t n) const {
   std::size_t done = 0;
@@ -105,6 +129,12 @@ void InputFile::read_at(std::uint64_t offset, void* into, std::size_t n) const {
 
 OutputFile::OutputFile(const std::string& path) : path_(path), fd_(open_new(path)) {}
 
+OutputFile OutputFile::standard_output() {
+  const int fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) fail("open", "standard output");
+  return {"standard output", Descriptor(fd)};
+}
+
 void OutputFile::write(const void* data, std::size_t n) {
   if (write_fully(fd_.get(), static_cast<const char*>(data), n) != n) fail("write", path_);
   hash_.add(data, n);
@@ -112,7 +142,7 @@ void OutputFile::write(const void* data, std::size_t n) {
 }
 
 void OutputFile::sync() {
-  if (::fsync(fd_.get()) != 0) fail("sync", path_);
+  if (::fsync(fd_.get()) != 0 && errno != EINVAL && errno != ENOTSUP) fail("sync", path_);
 }
 
 FileDigest OutputFile::digest() const {
@@ -120,11 +150,7 @@ FileDigest OutputFile::digest() const {
 }
 
 AppendFile::AppendFile(const std::string& path)
-    : fd_(open_or_fail("open", path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK)) {
-  const struct stat info = stat_or_fail(fd_.get(), path);
-  if (!S_ISREG(info.st_mode)) throw std::runtime_error(path + ": expected a regular file");
-  size_ = static_cast<std::uint64_t>(info.st_size);
-}
+    : fd_(open_plain(path, O_WRONLY | O_CREAT | O_APPEND)), size_(size_of_plain(fd_.get(), path)) {}
 
 bool AppendFile::append(std::string_view record) {
   if (write_fully(fd_.get(), record.data(), record.size()) == record.size()) {
@@ -134,6 +160,10 @@ bool AppendFile::append(std::string_view record) {
   // Shrinking needs no room; should even that fail, readers drop the torn record.
   [[maybe_unused]] const int failed = ::ftruncate(fd_.get(), static_cast<off_t>(size_));
   return false;
+}
+
+bool AppendFile::sync() {
+  return ::fsync(fd_.get()) == 0;
 }
 
 void sync_directory(const std::string& path) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 struct XXH3_state_s;  // xxhash.h
 
@@ -52,7 +53,12 @@ class Descriptor {
   int fd_;
 };
 
-// A regular file of any origin. Opening never blocks: pipes, devices and folders are refused.
+// Throws std::runtime_error if what stands at `path`, links followed, is no plain file. Nothing there, or
+// what may not be looked at, is left to who opens it. Opens nothing, so it waits for nobody and wakes no
+// device.
+void require_plain_file(const std::string& path);
+
+// A plain file of any origin. Opening never blocks: pipes, devices and folders are refused.
 class InputFile {
  public:
   explicit InputFile(const std::string& path);
@@ -71,13 +77,18 @@ class InputFile {
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path);
+  // Standard output of this process, from where it stands.
+  static OutputFile standard_output();
   void write(const void* data, std::size_t n);
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  // Makes the bytes durable; what cannot keep any, a pipe, has nothing to do.
   void sync();
   // Of all bytes written so far, as they were meant: a disk that changes them is found out by reading.
   FileDigest digest() const;
 
  private:
+  OutputFile(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
   std::string path_;
   Descriptor fd_;
   std::uint64_t size_ = 0;
@@ -91,6 +102,8 @@ class AppendFile {
   explicit AppendFile(const std::string& path);
   // False if the record could not be written (a full disk, ...); a part of it is taken back.
   [[nodiscard]] bool append(std::string_view record);
+  // Makes what was appended durable; false if that failed.
+  [[nodiscard]] bool sync();
 
  private:
   Descriptor fd_;

@@ -101,6 +101,22 @@ at::Tensor read_tensor(const OpenFile& open, const SafetensorsEntry& entry) {
   return tensor;
 }
 
+// What comes before the data, and where each tensor goes.
+struct Layout {
+  SafetensorsHeader header;
+  std::string head;
+};
+
+Layout layout_of(const SafetensorsFile& file) {
+  Layout layout;
+  layout.header.metadata = file.metadata;
+  for (const auto& [name, spec] : specs_of(file.tensors)) {
+    layout.header.entries.push_back({name, spec.dtype, spec.shape, 0, 0});
+  }
+  layout.head = layout_safetensors(layout.header);
+  return layout;
+}
+
 // Writes to a file of a known size and tells when its half has been passed.
 class HalfwayWriter {
  public:
@@ -116,10 +132,20 @@ class HalfwayWriter {
   }
 
  private:
-  OutputFile& file_;  // outlives this object: both are locals of write_safetensors
+  OutputFile& file_;  // outlives this object, a local of write_laid_out
   std::uint64_t before_half_;
   std::function<void()> half_written_;
 };
+
+void write_laid_out(OutputFile& output, const Layout& layout, const SafetensorsFile& file,
+                    const std::function<void()>& half_written) {
+  HalfwayWriter writer(output, layout.head.size() + layout.header.data_bytes, half_written);
+  writer.write(layout.head);
+  for (const SafetensorsEntry& entry : layout.header.entries) {
+    const at::Tensor tensor = file.tensors.at(entry.name).detach().cpu().contiguous();
+    writer.write({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
+  }
+}
 
 }  // namespace
 
@@ -146,21 +172,15 @@ SafetensorsFile read_safetensors(const std::string& path) {
 
 FileDigest write_safetensors(const std::string& path, const SafetensorsFile& file,
                              const std::function<void()>& half_written) {
-  SafetensorsHeader header;
-  header.metadata = file.metadata;
-  for (const auto& [name, spec] : specs_of(file.tensors)) {
-    header.entries.push_back({name, spec.dtype, spec.shape, 0, 0});
-  }
-  const std::string head = layout_safetensors(header);
+  const Layout layout = layout_of(file);
   OutputFile output(path);
-  HalfwayWriter writer(output, head.size() + header.data_bytes, half_written);
-  writer.write(head);
-  for (const SafetensorsEntry& entry : header.entries) {
-    const at::Tensor tensor = file.tensors.at(entry.name).detach().cpu().contiguous();
-    writer.write({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
-  }
+  write_laid_out(output, layout, file, half_written);
   output.sync();
   return output.digest();
+}
+
+void write_safetensors(OutputFile& output, const SafetensorsFile& file) {
+  write_laid_out(output, layout_of(file), file, nullptr);
 }
 
 }  // namespace thinwire::trainer

@@ -38,5 +38,7 @@ SafetensorsHeader read_safetensors_header(const std::string& path);
 // bytes have been written, so that tests can break off there.
 FileDigest write_safetensors(const std::string& path, const SafetensorsFile& file,
                              const std::function<void()>& half_written = nullptr);
+// The same into a file that the caller has opened, and syncs.
+void write_safetensors(OutputFile& output, const SafetensorsFile& file);
 
 }  // namespace thinwire::trainer

@@ -9,9 +9,12 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <limits>
+#include <optional>
 #include <string_view>
 
 #include "trainer/format/crc32c.h"
+#include "trainer/run_folder.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -87,6 +90,93 @@ std::int64_t next_time(const std::string& dir) {
   return time;
 }
 
+// Takes numbers and bytes off the front; `ok` turns false where there are too few.
+struct Reader {
+  std::string_view bytes;
+  bool ok = true;
+
+  std::string_view take(std::uint64_t count) {
+    ok = ok && count <= bytes.size();
+    if (!ok) return {};
+    const std::string_view taken = bytes.substr(0, count);
+    bytes.remove_prefix(count);
+    return taken;
+  }
+  template <typename T>
+  T number() {
+    T value{};
+    if (const std::string_view taken = take(sizeof value); ok)
+      std::memcpy(&value, taken.data(), sizeof value);
+    return value;
+  }
+  std::uint64_t varint() {
+    std::uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      const auto byte = number<std::uint8_t>();
+      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    ok = false;
+    return 0;
+  }
+};
+
+// Of an Event; nothing for bytes that are none. An event without the field is of step 0.
+std::optional<std::int64_t> step_of(std::string_view event) {
+  std::int64_t step = 0;
+  for (Reader reader{event}; !reader.bytes.empty();) {
+    const std::uint64_t key = reader.varint();
+    switch (key & 7) {
+      case 0:
+        if (const std::uint64_t value = reader.varint(); key >> 3 == 2)
+          step = static_cast<std::int64_t>(value);
+        break;
+      case 1:
+        reader.take(8);
+        break;
+      case 2:
+        reader.take(reader.varint());
+        break;
+      case 5:
+        reader.take(4);
+        break;
+      default:
+        return {};
+    }
+    if (!reader.ok) return {};
+  }
+  return step;
+}
+
+// The whole records of steps up to keep_through. After a damaged length nothing more can be found.
+std::string kept_records(std::string_view bytes, std::int64_t keep_through) {
+  std::string kept;
+  for (Reader reader{bytes}; !reader.bytes.empty();) {
+    const std::string_view begin = reader.bytes;
+    const std::string_view length = reader.take(sizeof(std::uint64_t));
+    if (reader.number<std::uint32_t>() != masked_crc32c(length) || !reader.ok) break;
+    std::uint64_t size = 0;
+    std::memcpy(&size, length.data(), sizeof size);
+    const std::string_view event = reader.take(size);
+    const bool good = reader.number<std::uint32_t>() == masked_crc32c(event);
+    if (!reader.ok) break;
+    const auto step = good ? step_of(event) : std::nullopt;
+    if (step && *step <= keep_through) kept += begin.substr(0, begin.size() - reader.bytes.size());
+  }
+  return kept;
+}
+
+void cut_event_file(const std::string& path, std::int64_t keep_through) {
+  const std::string bytes = read_whole_file(path, std::numeric_limits<std::int64_t>::max());
+  const std::string kept = kept_records(bytes, keep_through);
+  if (kept.size() == bytes.size()) return;
+  if (bytes.starts_with(kept)) {
+    fs::resize_file(path, kept.size());
+  } else {
+    write_file_atomically(path, kept);
+  }
+}
+
 std::string new_file(const std::string& dir) {
   fs::create_directories(dir);
   std::array<char, 128> host{};
@@ -96,8 +186,11 @@ std::string new_file(const std::string& dir) {
 
 }  // namespace
 
-TensorboardWriter::TensorboardWriter(const std::string& dir)
+TensorboardWriter::TensorboardWriter(const std::string& dir, std::int64_t first_step)
     : file_(new_file(dir)), pending_(record_of(0, 3, "brain.Event:2")) {
+  std::string session_start;  // SessionLog: status = 1 of START = 1
+  put_integer(session_start, 1, 1);
+  pending_ += record_of(first_step, 7, session_start);
   flush();
 }
 
@@ -106,14 +199,6 @@ TensorboardWriter::~TensorboardWriter() {
 }
 
 void TensorboardWriter::scalar(const std::string& tag, double value, std::int64_t step) {
-  if (!started_) {
-    // SessionLog: status = 1 of START = 1. TensorBoard then forgets what older files say of this step and
-    // later.
-    std::string session_start;
-    put_integer(session_start, 1, 1);
-    pending_ += record_of(step, 7, session_start);
-    started_ = true;
-  }
   std::string scalar_value;  // Summary.Value: tag = 1, simple_value = 2
   put_bytes(scalar_value, 1, tag);
   put_float(scalar_value, 2, static_cast<float>(value));
@@ -126,6 +211,14 @@ void TensorboardWriter::scalar(const std::string& tag, double value, std::int64_
 void TensorboardWriter::flush() {
   if (!file_.append(pending_)) ok_ = false;
   pending_.clear();
+}
+
+void cut_event_files(const std::string& dir, std::int64_t keep_through) {
+  if (!fs::exists(dir)) return;
+  for (const fs::directory_entry& entry : fs::directory_iterator(dir)) {
+    const bool is_ours = entry.path().filename().string().starts_with(kPrefix);
+    if (is_ours && entry.is_regular_file()) cut_event_file(entry.path(), keep_through);
+  }
 }
 
 }  // namespace thinwire::trainer

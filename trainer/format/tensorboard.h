@@ -17,9 +17,10 @@ namespace thinwire::trainer {
 class TensorboardWriter {
  public:
   // Makes the folder where there is none, and in it events.out.tfevents.<time>.<host>.<process>, which sorts
-  // after the event files there: TensorBoard reads them in this order, and lets a resumed run replace the
-  // scalars of its first step and later ones. Throws std::system_error if the file cannot be made.
-  explicit TensorboardWriter(const std::string& dir);
+  // after the event files there: TensorBoard reads them in this order. Its session starts at first_step, the
+  // first that scalars may have; older files should hold none from there on (cut_event_files). Throws
+  // std::system_error if the file cannot be made.
+  TensorboardWriter(const std::string& dir, std::int64_t first_step);
   // Flushes.
   ~TensorboardWriter();
   TensorboardWriter(const TensorboardWriter&) = delete;
@@ -33,8 +34,13 @@ class TensorboardWriter {
  private:
   AppendFile file_;
   std::string pending_;  // whole records
-  bool started_ = false;
   bool ok_ = true;
 };
+
+// Leaves in the event files of a folder what is of steps up to keep_through: one of TensorBoard's readers
+// never drops a point, so a resumed run may not write a step that is still there. What is torn or damaged
+// goes too, since half of the readers stop at it. Other files, and a folder that is not there, are left
+// alone.
+void cut_event_files(const std::string& dir, std::int64_t keep_through);
 
 }  // namespace thinwire::trainer

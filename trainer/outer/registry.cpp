@@ -58,10 +58,10 @@ std::string exchange_keys() {
          "outer.leg";
 }
 std::string step_keys() {
-  return exchange_keys() + " outer.sync_every outer.lr outer.momentum outer.final_sync";
+  return fmt::format("{} outer.sync_every outer.lr outer.momentum outer.final_sync", exchange_keys());
 }
 std::string fragment_keys() {
-  return step_keys() + " outer.fragments outer.layout outer.embeddings_codec";
+  return fmt::format("{} outer.fragments outer.layout outer.embeddings_codec", step_keys());
 }
 
 struct Method {
@@ -75,7 +75,8 @@ constexpr Method kMethods[] = {
     {"none", make_none, [] { return std::string(); }},
     {"ddp", make_ddp, exchange_keys},
     {"diloco", make_diloco, step_keys},
-    {"streaming_diloco", make_streaming, [] { return fragment_keys() + " outer.overlap outer.alpha"; }, true},
+    {"streaming_diloco", make_streaming,
+     [] { return fmt::format("{} outer.overlap outer.alpha", fragment_keys()); }, true},
     {"eager_diloco", make_eager, fragment_keys, true},
 };
 

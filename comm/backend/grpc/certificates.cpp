@@ -20,7 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Empty for what is no plain file: a pipe would be waited for.
 std::string read_file(const fs::path& path) {
+  if (!fs::is_regular_file(path)) return {};
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
@@ -33,13 +35,14 @@ void write_private(const fs::path& path, const std::string& text) {
   const bool written = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   const int error = errno;
   if (fd >= 0) ::close(fd);
+  if (fd >= 0 && !written) ::unlink(path.c_str());
   if (!written)
     throw std::runtime_error(fmt::format("{}: cannot be written: {}", path.string(), std::strerror(error)));
 }
 
+// One that is there already stays as open as it is: it may be the user's own, and the keys in it are private.
 void make_private_folder(const fs::path& path) {
-  fs::create_directories(path);
-  fs::permissions(path, fs::perms::owner_all);
+  if (fs::create_directories(path)) fs::permissions(path, fs::perms::owner_all);
 }
 
 std::string text_of(BIO* bio) {
@@ -193,6 +196,8 @@ std::vector<std::string> make_certificates(const CertificateOptions& options) {
   check_names("name", options.names, kNameLetters);
   check_names("host", options.hosts, kHostLetters);
   const fs::path dir = options.dir;
+  if (fs::exists(dir) && !fs::is_directory(dir))
+    throw std::invalid_argument(dir.string() + ": expected a folder or nothing there, found a file");
   for (const std::string& name : options.names) {
     if (!fs::exists(dir / name)) continue;
     throw std::runtime_error(fmt::format("{}: exists already; remove it to make a new certificate for {}",

@@ -60,6 +60,25 @@ TEST(Certificates, RefuseNamesThatWouldLeaveTheFolderOrForgeAnotherName) {
                std::invalid_argument);
 }
 
+TEST(Certificates, LeaveAFolderOfTheUsersAsOpenAsItIs) {
+  const test::TemporaryFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0755));
+  make_certificates({.dir = folder.path(), .names = {"tokyo"}});
+  EXPECT_EQ(std::filesystem::status(folder.path()).permissions(), std::filesystem::perms(0755));
+  EXPECT_EQ(std::filesystem::status(folder.path() + "/tokyo").permissions(), std::filesystem::perms(0700));
+}
+
+TEST(Certificates, NeverWaitForAPipeAndNameAFileInTheFoldersPlace) {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"/ca.key", "/ca.crt"})
+    ASSERT_EQ(::mkfifo((folder.path() + name).c_str(), 0600), 0);
+  EXPECT_THROW(make_certificates({.dir = folder.path(), .names = {"tokyo"}}), std::runtime_error);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() + "/tokyo"));
+  std::ofstream(folder.path() + "/file") << "text";
+  EXPECT_THROW(make_certificates({.dir = folder.path() + "/file", .names = {"tokyo"}}),
+               std::invalid_argument);
+}
+
 TEST(TlsFiles, RefuseAnExpiredCertificate) {
   const test::TemporaryFolder folder;
   const auto folders = make_certificates({.dir = folder.path(), .names = {"tokyo"}, .days = -1});

@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, EveryLowBitKind, testing::Values("qat", "lora", 
 TEST_P(EveryLowBitKind, PackedFilesGiveTheSameLogitsBitForBit) {
   SavedTask saved(GetParam());
   const std::string packed = saved.folder / "packed.safetensors";
-  export_model(saved.run, ExportFormat::kPacked, packed);
+  export_model(saved.run, ExportFormat::kPacked, OutputPath(packed));
   const LoadedModel loaded = load_model(packed);
   EXPECT_TRUE(same_bits(logits_of(*loaded.model, saved.batch), saved.logits()));
   EXPECT_EQ(loaded.tokenizer, ByteTokenizer().to_bytes());
@@ -79,7 +79,7 @@ TEST_P(EveryLowBitKind, PackedFilesGiveTheSameLogitsBitForBit) {
     EXPECT_FALSE(name.ends_with(".weight") && name.starts_with("blocks.") && tensor.dim() == 2) << name;
   }
   const std::string again = saved.folder / "again.safetensors";
-  export_model(packed, ExportFormat::kPacked, again);
+  export_model(packed, ExportFormat::kPacked, OutputPath(again));
   EXPECT_EQ(test::read_bytes(packed), test::read_bytes(again));
 }
 
@@ -162,7 +162,7 @@ TEST(ExportModel, GivesPositiveStepsForNegativeOnesInACheckpoint) {
 TEST_P(EveryLowBitKind, FloatFilesHoldWhatTheLayersMultiplyBy) {
   SavedTask saved(GetParam());
   const std::string file = saved.folder / "float.safetensors";
-  export_model(saved.run, ExportFormat::kFloat, file);
+  export_model(saved.run, ExportFormat::kFloat, OutputPath(file));
   const LoadedModel loaded = load_model(file);
   EXPECT_EQ(loaded.options.task.kind, "pretrain");
   const NamedTensors expected = float_weights(saved.task->model(), FloatWeights::kEffective);
@@ -178,31 +178,133 @@ TEST_P(EveryLowBitKind, FloatFilesHoldWhatTheLayersMultiplyBy) {
 TEST(ExportModel, GivesAFloatModelBackAndHasNothingToPackInIt) {
   SavedTask saved("pretrain");
   const std::string file = saved.folder / "model.safetensors";
-  export_model(saved.run, ExportFormat::kFloat, file);
+  export_model(saved.run, ExportFormat::kFloat, OutputPath(file));
   EXPECT_TRUE(same_bits(logits_of(*load_model(file).model, saved.batch), saved.logits()));
-  EXPECT_THAT(message_of([&] { export_model(saved.run, ExportFormat::kPacked, file); }),
+  EXPECT_THAT(message_of([&] { export_model(saved.run, ExportFormat::kPacked, OutputPath(file)); }),
               HasSubstr("low-bit layers"));
 }
 
-TEST(LoadModel, TakesTheNewestWholeCheckpointOfARun) {
+TEST(LoadModel, TakesTheNewestCheckpointOfARunAndNeverAnOlderOneUnasked) {
   SavedTask saved("pretrain");
   const at::Tensor first = saved.logits();
   train(*saved.task, 3);
   save_run(saved.run, *saved.task, saved.options, /*step=*/2);
   EXPECT_TRUE(same_bits(logits_of(*load_model(saved.run).model, saved.batch), saved.logits()));
+  EXPECT_EQ(load_model(saved.run).step, 2);
 
   const std::string newest = saved.run + "/checkpoints/step-2";
   std::string bytes = test::read_bytes(newest + "/worker-0/state.safetensors");
   bytes[bytes.size() / 2] ^= 1;
   test::write_bytes(newest + "/worker-0/state.safetensors", bytes);
-  EXPECT_TRUE(same_bits(logits_of(*load_model(saved.run).model, saved.batch), first));
-  EXPECT_THAT(message_of([&] { load_model(newest); }), HasSubstr("step-2/worker-0/state.safetensors"));
+  for (const std::string& path : {saved.run, newest})
+    EXPECT_THAT(message_of([&] { load_model(path); }), HasSubstr("step-2/worker-0/state.safetensors"));
+  EXPECT_THAT(message_of([&] { load_model(saved.run); }), HasSubstr(saved.run + "/checkpoints/step-1"));
+  const LoadedModel older = load_model(saved.run + "/checkpoints/step-1");
+  EXPECT_TRUE(same_bits(logits_of(*older.model, saved.batch), first));
+  EXPECT_EQ(older.step, 1);
+}
+
+TEST(LoadModel, RefusesATokenizerThatIsNotTheRunsByName) {
+  SavedTask saved("pretrain");
+  const std::string tokenizer = saved.run + "/tokenizer";
+  std::string bytes = test::read_bytes(tokenizer);
+  bytes.back() ^= 1;
+  test::write_bytes(tokenizer, bytes);
+  EXPECT_THAT(
+      message_of([&] { load_model(saved.run); }),
+      testing::AllOf(HasSubstr(tokenizer + ": expected XXH3-128"), HasSubstr("the checkpoint of step 1")));
+  std::filesystem::remove(tokenizer);
+  EXPECT_EQ(load_model(saved.run).tokenizer, "") << "on the hosts of other workers there is none";
+}
+
+// A model file with one of its values replaced.
+class ChangedFile {
+ public:
+  explicit ChangedFile(ExportFormat format, const std::string& kind = "pretrain") : saved(kind) {
+    export_model(saved.run, format, OutputPath(path));
+  }
+  void change(const std::string& name, std::int64_t index, double value) {
+    SafetensorsFile file = read_safetensors(path);
+    file.tensors.at(name).view({-1})[index] = value;
+    write_safetensors(path, file);
+  }
+  // Every tensor of floats as another type.
+  void convert(at::ScalarType type) {
+    SafetensorsFile file = read_safetensors(path);
+    for (auto& [name, tensor] : file.tensors)
+      if (tensor.is_floating_point()) tensor = tensor.to(type);
+    write_safetensors(path, file);
+  }
+
+  SavedTask saved;
+  const std::string path = saved.folder / "changed.safetensors";
+};
+
+TEST(LoadModel, RefusesAValueThatIsNoNumberWithItsTensorAndIndex) {
+  const std::string name = "blocks.0.mlp.up.weight";
+  for (const auto& [value, what] : std::vector<std::pair<double, const char*>>{
+           {std::nan(""), "[5] is NaN"}, {INFINITY, "[5] is infinite"}, {-INFINITY, "[5] is infinite"}}) {
+    ChangedFile file(ExportFormat::kFloat);
+    file.change(name, 5, value);
+    EXPECT_THAT(message_of([&] { load_model(file.path); }), HasSubstr(file.path + ": " + name + what));
+    Options options = small_options();
+    options.model.from = file.path;
+    EXPECT_THAT(message_of([&] { make_task(options); }), HasSubstr(file.path + ": " + name + what));
+    options = small_options("distill");
+    options.task.teacher = file.path;
+    EXPECT_THAT(message_of([&] { make_task(options); }), HasSubstr(file.path + ": " + name + what));
+    EXPECT_THAT(message_of([&] {
+                  export_model(file.path, ExportFormat::kFloat, OutputPath(file.saved.folder / "out"));
+                }),
+                HasSubstr(name));
+    EXPECT_FALSE(std::filesystem::exists(file.saved.folder / "out"));
+  }
+}
+
+TEST(LoadModel, JudgesTheScalesOfPackedLayersAndTheWeightsOfCheckpoints) {
+  ChangedFile packed(ExportFormat::kPacked, "qat");
+  std::string scale;
+  for (const auto& [name, tensor] : read_safetensors(packed.path).tensors)
+    if (name.ends_with("weight_step")) scale = name;
+  ASSERT_NE(scale, "");
+  packed.change(scale, 1, std::nan(""));
+  EXPECT_THAT(message_of([&] { load_model(packed.path); }), HasSubstr(scale + "[1] is NaN"));
+
+  SavedTask saved("pretrain");
+  {
+    const at::NoGradGuard no_grad;
+    saved.task->trained().front().tensor.view({-1})[3] = INFINITY;
+  }
+  save_run(saved.run, *saved.task, saved.options, /*step=*/2);
+  EXPECT_THAT(message_of([&] { load_model(saved.run); }), HasSubstr("[3] is infinite"));
+}
+
+TEST(LoadModel, ReadsHalfFloatsAsFloats) {
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    ChangedFile file(ExportFormat::kFloat);
+    const NamedTensors before = read_safetensors(file.path).tensors;
+    file.convert(type);
+    for (const auto& [name, tensor] : model_tensors(*load_model(file.path).model))
+      EXPECT_TRUE(same_bits(tensor, before.at(name).to(type).to(at::kFloat))) << name;
+  }
+  ChangedFile packed(ExportFormat::kPacked, "qat");
+  packed.convert(at::kBFloat16);
+  load_model(packed.path);
+  ChangedFile file(ExportFormat::kFloat);
+  file.convert(at::kDouble);
+  EXPECT_THAT(message_of([&] { load_model(file.path); }), HasSubstr("expected float"));
+}
+
+TEST(ExportModel, KeepsTheStepOfTheModel) {
+  ChangedFile file(ExportFormat::kFloat);
+  EXPECT_EQ(load_model(file.path).step, 1);
+  EXPECT_EQ(export_model(file.path, ExportFormat::kFloat, OutputPath(file.path)), 1);
 }
 
 TEST(LoadModel, RefusesWhatIsNoModelOfOurs) {
   const TemporaryFolder folder;
   std::filesystem::create_directories(folder / "empty");
-  EXPECT_THAT(message_of([&] { load_model(folder / "empty"); }), HasSubstr("whole checkpoint"));
+  EXPECT_THAT(message_of([&] { load_model(folder / "empty"); }), HasSubstr("there is no checkpoint"));
   EXPECT_THAT(message_of([&] { load_model(folder / "missing"); }), HasSubstr("found nothing there"));
   const std::string foreign = folder / "foreign.safetensors";
   write_safetensors(foreign, {.tensors = {{"w", at::zeros({2})}}, .metadata = {}});
@@ -247,8 +349,8 @@ TEST(InheritedTokenizer, IsThatOfBaseAndTeacher) {
   options.task.teacher = saved.run;
   EXPECT_EQ(inherited_tokenizer(options), ByteTokenizer().to_bytes());
 
-  const std::string other = save_base(saved.folder / "other", small_options(), /*steps=*/0);
-  test::write_bytes(other + "/tokenizer", "something else");
+  const std::string other = saved.folder / "other";
+  save_run(other, *saved.task, saved.options, /*step=*/1, "another tokenizer");
   options.task.teacher = other;
   EXPECT_THAT(message_of([&] { inherited_tokenizer(options); }), HasSubstr("differ"));
   std::filesystem::remove(other + "/tokenizer");

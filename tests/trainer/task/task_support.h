@@ -77,10 +77,14 @@ inline State saved_state(Task& task, const Options& options) {
   return state;
 }
 
-inline void save_run(const std::string& run, Task& task, const Options& options, std::int64_t step = 1) {
+inline void save_run(const std::string& run, Task& task, const Options& options, std::int64_t step = 1,
+                     const std::string& tokenizer = ByteTokenizer().to_bytes()) {
   std::string why;
-  ASSERT_TRUE(CheckpointStore(run, 0, 3).save(step, saved_state(task, options), &why)) << why;
-  write_file_atomically(run + "/tokenizer", ByteTokenizer().to_bytes());
+  State state = saved_state(task, options);
+  state.meta["step"] = step;
+  state.meta["tokenizer"] = xxh3_128_hex(tokenizer);
+  ASSERT_TRUE(CheckpointStore(run, 0, 3).save(step, state, &why)) << why;
+  write_file_atomically(run + "/tokenizer", tokenizer);
 }
 
 // A pretrained model in a run's folder.
