@@ -4,10 +4,15 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cstring>
 #include <filesystem>
+#include <future>
 #include <set>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "trainer/format/file_io.h"
 #include "trainer/model_file.h"
@@ -17,6 +22,7 @@ namespace thinwire::trainer {
 namespace {
 
 constexpr std::size_t kMaxRecordBytes = 16u << 20;
+constexpr std::size_t kMaxTallyBytes = 256u << 20;
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -36,6 +42,36 @@ std::vector<std::string> lines_of(const std::string& text) {
 std::string digest_of_tensor(const at::Tensor& tensor) {
   const at::Tensor whole = tensor.detach().contiguous();
   return xxh3_128_hex({static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
+}
+
+// The first worker that has read a source; its owner at the latest.
+std::size_t first_reader(const std::vector<nlohmann::json>& texts, std::size_t source) {
+  for (std::size_t worker = 0; worker < texts.size(); ++worker)
+    if (texts[worker][source].at("xxh3_128") != "") return worker;
+  throw std::logic_error("a source that no worker reads");
+}
+
+std::string described_text(const nlohmann::json& text) {
+  return fmt::format("'{}' of {} bytes (digest {})", text.at("path").get<std::string>(),
+                     text.at("bytes").get<std::uint64_t>(), text.at("xxh3_128").get<std::string>());
+}
+
+Tally read_tally(const comm::Buffer& buffer) {
+  constexpr std::size_t kHead = 5;
+  std::vector<std::uint64_t> numbers(buffer.size() / sizeof(std::uint64_t));
+  std::memcpy(numbers.data(), buffer.data(), numbers.size() * sizeof(std::uint64_t));
+  if (numbers.size() < kHead || numbers[0] > numbers.size() || numbers[1] > numbers.size() ||
+      kHead + numbers[0] + numbers[1] != numbers.size())
+    throw std::runtime_error("a worker's evaluation cannot be read; start all workers from the same build");
+  const auto groups = numbers.begin() + kHead;
+  const auto sums = groups + static_cast<std::ptrdiff_t>(numbers[0]);
+  Tally tally{.groups = {groups, sums},
+              .sums = {},
+              .targets = static_cast<std::int64_t>(numbers[2]),
+              .tokens = numbers[3],
+              .bytes = numbers[4]};
+  for (auto sum = sums; sum != numbers.end(); ++sum) tally.sums.push_back(std::bit_cast<double>(*sum));
+  return tally;
 }
 
 }  // namespace
@@ -66,21 +102,101 @@ void compare_configs(comm::ProgressEngine& engine, const std::string& shared_con
   }
 }
 
+void while_all_wait(comm::ProgressEngine& engine, double timeout_s,
+                    const std::function<void(std::stop_token)>& job) {
+  const std::chrono::duration<double> period(std::min(5.0, timeout_s / 4));
+  std::packaged_task<void(std::stop_token)> task(job);
+  std::future<void> done = task.get_future();
+  const std::jthread worker(std::move(task));  // asks the job to stop, and joins, where a peer fails
+  for (bool all = false; !all;) {
+    const bool mine = !done.valid() || done.wait_for(period) == std::future_status::ready;
+    if (mine && done.valid()) done.get();
+    const std::byte flag{mine ? std::uint8_t{1} : std::uint8_t{0}};
+    const std::vector<comm::Buffer> flags = engine.gather({&flag, 1}, 1, "preparing text");
+    all = std::all_of(flags.begin(), flags.end(), [](const comm::Buffer& other) {
+      return other.size() == 1 && other[0] == std::byte{1};
+    });
+  }
+}
+
+void compare_texts(comm::ProgressEngine& engine, std::vector<Source>& sources) {
+  nlohmann::json mine = nlohmann::json::array();
+  for (const Source& source : sources) {
+    mine.push_back({{"path", source.path},
+                    {"bytes", source.bytes},
+                    {"xxh3_128", source.text == nullptr ? "" : source.hash}});
+  }
+  const std::vector<nlohmann::json> all = gather_json(engine, mine, "texts");
+  for (std::size_t worker = 1; worker < all.size(); ++worker) {
+    if (all[worker].size() == all[0].size()) continue;
+    throw std::runtime_error(fmt::format(
+        "workers have different text: data.path has {} entries on worker 0 and {} on worker {}; start all "
+        "with one data.path",
+        all[0].size(), all[worker].size(), worker));
+  }
+  for (std::size_t s = 0; s < sources.size(); ++s) {
+    const std::size_t reader = first_reader(all, s);
+    const nlohmann::json& text = all[reader][s];
+    for (std::size_t worker = reader + 1; worker < all.size(); ++worker) {
+      const nlohmann::json& other = all[worker][s];
+      if (other.at("xxh3_128") == "" || other.at("xxh3_128") == text.at("xxh3_128")) continue;
+      throw std::runtime_error(fmt::format(
+          "workers have different text: worker {} has {}, worker {} has {}; copy data.path to all hosts",
+          reader, described_text(text), worker, described_text(other)));
+    }
+    text.at("bytes").get_to(sources[s].bytes);
+    text.at("xxh3_128").get_to(sources[s].hash);
+  }
+}
+
+std::vector<Tally> gather_tallies(comm::ProgressEngine& engine, const Tally& mine) {
+  std::vector<std::uint64_t> numbers = {mine.groups.size(), mine.sums.size(),
+                                        static_cast<std::uint64_t>(mine.targets), mine.tokens, mine.bytes};
+  numbers.insert(numbers.end(), mine.groups.begin(), mine.groups.end());
+  for (const double sum : mine.sums) numbers.push_back(std::bit_cast<std::uint64_t>(sum));
+  std::vector<Tally> tallies;
+  for (const comm::Buffer& buffer :
+       engine.gather(std::as_bytes(std::span(numbers)), kMaxTallyBytes, "evaluation"))
+    tallies.push_back(read_tally(buffer));
+  return tallies;
+}
+
 std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options,
-                                              bool resume) {
+                                              bool resume, const TextWatch& watch) {
   const std::string path = options.run.dir + "/tokenizer";
   std::string bytes;
-  if (engine.rank() == 0 && resume) {
-    if (!std::filesystem::exists(path))
-      throw std::runtime_error(path +
-                               ": expected the tokenizer of the run, found nothing; put the file back");
-    bytes = read_whole_file(path, kMaxTokenizerBytes);
-  } else if (engine.rank() == 0) {
+  while_all_wait(engine, options.comm.timeout_s, [&](std::stop_token stop) {
+    if (engine.rank() != 0) return;
+    if (resume) {
+      if (!std::filesystem::exists(path))
+        throw std::runtime_error(path +
+                                 ": expected the tokenizer of the run, found nothing; put the file back");
+      bytes = read_whole_file(path, kMaxTokenizerBytes);
+      return;
+    }
     bytes = inherited_tokenizer(options);
-    if (bytes.empty()) bytes = make_tokenizer(options.data)->to_bytes();
+    const bool given = options.data.tokenizer != "bytes" && options.data.tokenizer != "bpe";
+    if (bytes.empty() || given) {
+      const std::string made =
+          make_tokenizer(options.data, {watch.on_notice, watch.on_warning, stop})->to_bytes();
+      if (!bytes.empty() && made != bytes)
+        throw std::invalid_argument(
+            fmt::format("data.tokenizer: {} is another tokenizer than that of model.from or task.teacher, "
+                        "whose model knows no other tokens; leave data.tokenizer out",
+                        options.data.tokenizer));
+      bytes = made;
+    }
     write_file_atomically(path, bytes);
-  }
+  });
   return tokenizer_from_bytes(text_of(engine.broadcast(0, bytes_of(bytes), kMaxTokenizerBytes)));
+}
+
+void require_room_for(const Tokenizer& tokenizer, std::int64_t model_vocab) {
+  if (model_vocab >= tokenizer.vocab_size()) return;
+  throw std::invalid_argument(
+      fmt::format("model.vocab: expected at least the {} tokens of the run's tokenizer, found {}; leave "
+                  "model.vocab out, or choose a smaller tokenizer",
+                  tokenizer.vocab_size(), model_vocab));
 }
 
 void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches,

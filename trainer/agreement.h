@@ -3,16 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "comm/progress_engine.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data/batches.h"
+#include "trainer/data/corpus.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/evaluate.h"
 #include "trainer/options.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/task/task.h"
@@ -27,10 +31,27 @@ std::vector<nlohmann::json> gather_json(comm::ProgressEngine& engine, const nloh
 // shared_config: the lines that must not.
 void compare_configs(comm::ProgressEngine& engine, const std::string& shared_config);
 
+// Runs job on a thread of its own for as long as it takes, while this one tells the others now and then that
+// the worker lives, so that no deadline passes for those that are done. Returns when all are done; rethrows
+// what job threw. If another worker fails meanwhile, job is asked to stop.
+void while_all_wait(comm::ProgressEngine& engine, double timeout_s,
+                    const std::function<void(std::stop_token)>& job);
+
+// The sources as this worker read them, of open_sources: fills in what only other workers read. Throws
+// std::runtime_error that names the first entry of data.path whose text differs between workers that read it.
+void compare_texts(comm::ProgressEngine& engine, std::vector<Source>& sources);
+
+// Every worker's tally, by rank.
+std::vector<Tally> gather_tallies(comm::ProgressEngine& engine, const Tally& mine);
+
 // The run's tokenizer: worker 0 opens the one stored with a run that is resumed, or takes that of the model
-// it starts from, or makes one; stores it and sends it to all.
+// it starts from, or makes one; stores it and sends it to all. Throws std::invalid_argument where
+// data.tokenizer is a path to another one than that of the model.
 std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options,
-                                              bool resume);
+                                              bool resume, const TextWatch& watch = {});
+
+// Throws std::invalid_argument with both numbers if the model has fewer tokens than the tokenizer.
+void require_room_for(const Tokenizer& tokenizer, std::int64_t model_vocab);
 
 // Data-dependent starts: worker 0 calibrates on its first batch, all take its values.
 void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& batches,

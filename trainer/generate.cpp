@@ -11,18 +11,36 @@
 namespace thinwire::trainer {
 namespace {
 
-void check(const GenerateOptions& options) {
+void check(const GenerateOptions& options, const LanguageModel& model, const Tokenizer& tokenizer) {
   if (options.temperature < 0 || options.top_k < 0 || options.max_tokens < 0) {
     throw std::invalid_argument("generate: expected temperature, top_k and max_tokens of at least 0");
   }
+  if (model.options().vocab < tokenizer.vocab_size()) {
+    throw std::invalid_argument("generate: the tokenizer has " + std::to_string(tokenizer.vocab_size()) +
+                                " tokens, the model only " + std::to_string(model.options().vocab) +
+                                "; expected the tokenizer that it was trained with");
+  }
 }
 
-// Logits of the token that follows the history.
-std::vector<float> next_logits(LanguageModel& model, const std::vector<std::int32_t>& history) {
+// What a text starts after where the prompt has no token (it is empty, or spaces that the tokenizer strips):
+// what most likely stands between two texts.
+std::vector<std::int32_t> start_of_text(const Tokenizer& tokenizer) {
+  for (const std::string_view text : {"\n", "."}) {
+    std::vector<std::int32_t> tokens = tokenizer.encode(text);
+    if (!tokens.empty()) return tokens;
+  }
+  return {0};
+}
+
+// Logits of the token that follows the history, of the first `tokens` tokens.
+std::vector<float> next_logits(LanguageModel& model, const std::vector<std::int32_t>& history,
+                               std::int64_t tokens) {
   const auto seen = std::min(history.size(), static_cast<std::size_t>(model.options().context));
   const std::vector<std::int64_t> window(history.end() - static_cast<std::ptrdiff_t>(seen), history.end());
-  const at::Tensor logits =
-      model.forward(at::tensor(window, at::kLong).unsqueeze(0)).logits[0][-1].contiguous();
+  const at::Tensor logits = model.forward(at::tensor(window, at::kLong).unsqueeze(0))
+                                .logits[0][-1]
+                                .narrow(0, 0, tokens)
+                                .contiguous();
   return {logits.data_ptr<float>(), logits.data_ptr<float>() + logits.numel()};
 }
 
@@ -53,18 +71,25 @@ std::int32_t draw(const std::vector<float>& logits, const GenerateOptions& optio
 
 std::string generate(LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                      const GenerateOptions& options) {
-  check(options);
+  check(options, model, tokenizer);
   const torch::NoGradGuard no_grad;
   const bool was_training = model.is_training();
   model.eval();
   RandomStream stream = random_stream(options.seed, "generate");
-  std::vector<std::int32_t> history = tokenizer.encode(prompt.empty() ? "\n" : prompt);
-  const auto start = static_cast<std::ptrdiff_t>(history.size());
+  std::vector<std::int32_t> history = tokenizer.encode(prompt);
+  // Decoded with the prompt, which is cut off: the first space of a text by itself may be the tokenizer's
+  // own.
+  const std::size_t cut = tokenizer.decode(history).size();
+  std::size_t begin = 0;
+  if (history.empty()) {
+    history = start_of_text(tokenizer);
+    begin = history.size();
+  }
   std::string text;
   for (std::int64_t i = 0; i < options.max_tokens; ++i) {
-    history.push_back(draw(next_logits(model, history), options, stream));
-    // Decoded as a whole: a character may need several tokens.
-    text = tokenizer.decode(std::span(history).subspan(static_cast<std::size_t>(start)));
+    history.push_back(draw(next_logits(model, history, tokenizer.vocab_size()), options, stream));
+    // As a whole: a character may need several tokens.
+    text = tokenizer.decode(std::span(history).subspan(begin)).substr(cut);
     const std::size_t stop = options.stop.empty() ? std::string::npos : text.find(options.stop);
     if (stop != std::string::npos) {
       text.resize(stop);

@@ -19,8 +19,9 @@ struct GenerateOptions {
 };
 
 // The text that follows the prompt, without it; the same for the same options and weights. An empty prompt
-// stands for a line's start. The model sees the last `context` tokens. Throws std::invalid_argument for a
-// negative temperature, top_k or max_tokens.
+// stands for a line's start. The model sees the last `context` tokens; where its vocabulary was padded, only
+// the tokenizer's tokens are drawn. Throws std::invalid_argument for a negative temperature, top_k or
+// max_tokens, and if the tokenizer has tokens that the model has not.
 std::string generate(LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                      const GenerateOptions& options);
 

@@ -36,6 +36,7 @@ struct StoredModel {
   NamedTensors tensors;
   std::string tokenizer;
   std::optional<std::int64_t> step;
+  std::string corpus;
 };
 
 // A run, and which of its checkpoints; without a value, any.
@@ -128,6 +129,8 @@ StoredModel read_checkpoint(const std::string& path) {
   const State state = CheckpointStore(wanted.run.string(), chosen.worker, /*keep=*/1).load(chosen.step);
   StoredModel stored;
   stored.path = path;
+  stored.step = chosen.step;
+  stored.corpus = state.part("data").meta.value("corpus", "");
   read_description(state.meta, stored);
   stored.tensors = state.part("agreed").tensors;
   stored.tensors.merge(state.part("frozen").tensors);
@@ -175,7 +178,8 @@ LoadedModel build(StoredModel stored) {
   LoadedModel loaded{.model = make_model(stored.options.model, layers(stored.options), /*seed=*/0),
                      .options = std::move(stored.options),
                      .tokenizer = std::move(stored.tokenizer),
-                     .step = stored.step};
+                     .step = stored.step,
+                     .corpus = std::move(stored.corpus)};
   set_model_tensors(*loaded.model, stored.tensors, stored.path);
   loaded.model->eval();
   for (at::Tensor& parameter : loaded.model->parameters()) parameter.requires_grad_(false);

@@ -20,6 +20,7 @@ struct LoadedModel {
   std::string tokenizer;  // Tokenizer::to_bytes(); empty if it is not stored beside the model
   // Of the run that trained it, where it is known.
   std::optional<std::int64_t> step;
+  std::string corpus;  // key of the text that it learned from; empty where it is not known
 };
 
 // path: a run's folder (its newest checkpoint is taken), checkpoints/step-N,

@@ -41,6 +41,7 @@ class Worker {
 
  private:
   void find_resume_point();
+  void prepare_text();
   void restore();
   void announce_learning_rate(double before) const;
   void begin_record();
@@ -112,16 +113,14 @@ Worker::Worker(const WorkerContext& context)
   if (context_.resume) find_resume_point();
   if (leads() && start_step_ > 0) require_stored_tokenizer(options_.run.dir, checkpoints_.meta(start_step_));
 
-  tokenizer_ = agree_on_tokenizer(engine_, options_, start_step_ > 0);
+  prepare_text();
   Options sized = options_;
   if (sized.model.vocab == 0) sized.model.vocab = tokenizer_->vocab_size();
   // All that a base gave is in the checkpoint, which is a base itself.
   if (start_step_ > 0 && !sized.model.from.empty())
     sized.model.from = checkpoint_folder(options_.run.dir, start_step_, engine_.rank());
-  batches_ = make_batches(options_.data, *tokenizer_,
-                          {.worker = engine_.rank(), .workers = engine_.size(), .seed = options_.run.seed},
-                          options_.run.dir + "/cache");
   task_ = make_task(sized);
+  require_room_for(*tokenizer_, task_->model().options().vocab);
   trained_ = task_->trained();
 
   std::vector<TrainedTensor> travelling;
@@ -138,6 +137,28 @@ Worker::Worker(const WorkerContext& context)
   // A base settles the sizes; the path to it stays as it was given.
   options_.model = task_->model().options();
   options_.model.from = context_.options.model.from;
+}
+
+// Text that differs between workers is found before anything is made of it.
+void Worker::prepare_text() {
+  const DataShard shard{engine_.rank(), engine_.size(), options_.run.seed};
+  // One voice where all read the same.
+  TextWatch watch;
+  if (leads()) watch.on_notice = context_.on_notice;
+  if (leads() || options_.data.shards == "by_source") watch.on_warning = context_.on_warning;
+
+  std::vector<Source> sources = open_sources(options_.data, shard);
+  while_all_wait(engine_, options_.comm.timeout_s, [&](std::stop_token stop) {
+    read_sources(sources, accepted_text(options_.data, start_step_ > 0),
+                 {watch.on_notice, watch.on_warning, stop});
+  });
+  compare_texts(engine_, sources);
+  tokenizer_ = agree_on_tokenizer(engine_, options_, start_step_ > 0, watch);
+  if (options_.model.vocab != 0) require_room_for(*tokenizer_, options_.model.vocab);
+  while_all_wait(engine_, options_.comm.timeout_s, [&](std::stop_token stop) {
+    batches_ = make_batches(options_.data, *tokenizer_, shard, sources, options_.run.dir + "/cache",
+                            {watch.on_notice, watch.on_warning, stop});
+  });
 }
 
 RunResult Worker::run() {
@@ -373,23 +394,18 @@ void Worker::write_metrics(const std::vector<nlohmann::json>& pulses) {
 }
 
 // Cross-entropy of the agreed copy with the held-out text. Each worker takes its share of the batches; the
-// sums are added in the batches' order, so the figure does not depend on the number of workers.
+// sums are added in one order, so the figure does not depend on the number of workers.
 void Worker::evaluate(std::int64_t step) {
-  const std::vector<Batch> batches = batches_->held_out(options_.inner.batch);
-  nlohmann::json mine = nlohmann::json::object();
-  std::int64_t tokens = 0;
+  const EvaluationText text = batches_->held_out(options_.inner.batch);
+  Tally tally{.groups = text.groups, .sums = {}, .targets = 0, .tokens = text.tokens, .bytes = text.bytes};
   outer_->with_agreed([&] {
-    for (std::size_t i = 0; i < batches.size(); ++i) {
-      tokens += (batches[i].targets >= 0).sum().item<std::int64_t>();
-      if (i % static_cast<std::size_t>(engine_.size()) == static_cast<std::size_t>(engine_.rank()))
-        mine[std::to_string(i)] = task_->evaluate(batches[i]);
+    for (std::size_t i = 0; i < text.size; ++i) {
+      const Batch batch = text.batch(i);
+      tally.targets += batch.targets.numel();
+      tally.sums.push_back(task_->evaluate(batch));
     }
   });
-  nlohmann::json sums = nlohmann::json::object();
-  for (const nlohmann::json& part : gather_json(engine_, mine, "evaluation")) sums.update(part);
-  double total = 0;
-  for (std::size_t i = 0; i < batches.size(); ++i) total += sums.at(std::to_string(i)).get<double>();
-  const Evaluation evaluation = evaluation_of(total, tokens, batches_->held_out_bytes_per_token());
+  const Evaluation evaluation = evaluation_of(gather_tallies(engine_, tally));
   evaluation_ = {{"eval_loss", evaluation.loss}, {"eval_bits_per_byte", evaluation.bits_per_byte}};
   nlohmann::json record = evaluation_;
   record["step"] = step;

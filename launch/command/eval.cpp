@@ -1,5 +1,6 @@
 // How well a model predicts text: the held-out part of its run's data, or other text.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include "launch/command/open_model.h"
 #include "launch/config/config.h"
 #include "trainer/data/batches.h"
+#include "trainer/data/token_cache.h"
 #include "trainer/evaluate.h"
 
 namespace thinwire::launch {
@@ -21,29 +23,54 @@ struct EvalOptions {
   bool json = false;
 };
 
+trainer::TextWatch watch_on_stderr() {
+  const auto say = [](const std::string& message) { fmt::print(stderr, "{}\n", message); };
+  return {.on_notice = say,
+          .on_warning = [](const std::string& message) { fmt::print(stderr, "warning: {}\n", message); },
+          .stop = {}};
+}
+
 // What the run itself evaluates on, in the same batches.
-trainer::EvaluationText held_out_text(const std::string& run, const trainer::Tokenizer& tokenizer) {
+trainer::EvaluationText held_out_text(const std::string& run, const OpenModel& open) {
   const std::string config = run + "/config.toml";
   if (!std::filesystem::exists(config)) {
     throw UsageError(run + ": is not the folder of a run, which knows its text; give --data");
   }
   const trainer::Options options = load_run_config(run, {});
-  const auto batches = trainer::make_batches(options.data, tokenizer, {}, run + "/cache");
-  return {batches->held_out(options.inner.batch), batches->held_out_bytes_per_token()};
+  if (options.data.held_out == 0)
+    throw UsageError(run + ": held no text out (data.held_out = 0); give --data");
+  const trainer::TextWatch watch = watch_on_stderr();
+  std::vector<trainer::Source> sources = trainer::open_sources(options.data, {});
+  trainer::read_sources(sources, trainer::AcceptedText::kAny, watch);
+  const std::string found = trainer::corpus_key(sources, *open.tokenizer, options.data.held_out);
+  if (!open.corpus.empty() && found != open.corpus) {
+    throw std::runtime_error(
+        fmt::format("{}: its text has changed (data.path {}: expected corpus {}, found {}), so what it held "
+                    "out is not known; put the same text there again, or give --data",
+                    run, fmt::join(options.data.path, ", "), open.corpus, found));
+  }
+  return trainer::make_batches(options.data, *open.tokenizer, {}, sources, run + "/cache", watch)
+      ->held_out(options.inner.batch);
+}
+
+trainer::EvaluationText given_text(const std::vector<std::string>& paths, const OpenModel& open) {
+  const trainer::TextWatch watch = watch_on_stderr();
+  std::vector<trainer::Source> sources = trainer::open_sources(paths);
+  trainer::read_sources(sources, trainer::AcceptedText::kAnyEncoding, watch);
+  return trainer::whole_text(sources, *open.tokenizer, open.model->options().context, watch);
 }
 
 int eval(const EvalOptions& options) {
   const OpenModel open = open_model(options.model, options.threads);
   const trainer::EvaluationText text =
-      options.data.empty() ? held_out_text(options.model, *open.tokenizer)
-                           : trainer::whole_text(trainer::read_sources(options.data), *open.tokenizer,
-                                                 open.model->options().context);
+      options.data.empty() ? held_out_text(options.model, open) : given_text(options.data, open);
   const trainer::Evaluation result = trainer::evaluate(*open.model, text);
   if (options.json) {
     const nlohmann::json object = {{"loss", result.loss},
                                    {"perplexity", result.perplexity},
                                    {"bits_per_byte", result.bits_per_byte},
-                                   {"tokens", result.tokens}};
+                                   {"tokens", result.tokens},
+                                   {"step", step_of(open)}};
     fmt::print("{}\n", object.dump(2));
   } else {
     fmt::print(
@@ -63,7 +90,7 @@ Run declare_eval(const CommandLine& line) {
   app.add_option("--data", options->data,
                  "Text files or folders, all of which count; the run's held-out text if not given");
   app.add_option("--threads", options->threads, "Compute threads")->check(CLI::PositiveNumber);
-  app.add_flag("--json", options->json, "{loss, perplexity, bits_per_byte, tokens} on standard output");
+  app.add_flag("--json", options->json, "{loss, perplexity, bits_per_byte, tokens, step} on standard output");
   return [options] { return eval(*options); };
 }
 

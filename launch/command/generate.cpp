@@ -28,7 +28,8 @@ int generate(const GenerateCommand& command) {
   for (int i = 0; i < command.count; ++i, ++how.seed) {
     const std::string text = trainer::generate(*open.model, *open.tokenizer, command.prompt, how);
     if (command.json) {
-      texts.push_back({{"prompt", command.prompt}, {"text", text}, {"seed", how.seed}});
+      texts.push_back(
+          {{"prompt", command.prompt}, {"text", text}, {"seed", how.seed}, {"step", step_of(open)}});
     } else {
       fmt::print("{}{}\n", command.prompt, text);
     }
@@ -54,7 +55,7 @@ Run declare_generate(const CommandLine& line) {
   app.add_option("--count", command->count, "Texts")->check(CLI::PositiveNumber);
   app.add_flag("--one-line", command->one_line, "End at the end of the line");
   app.add_option("--threads", command->threads, "Compute threads")->check(CLI::PositiveNumber);
-  app.add_flag("--json", command->json, "A list of {prompt, text, seed} on standard output");
+  app.add_flag("--json", command->json, "A list of {prompt, text, seed, step} on standard output");
   return [command] { return generate(*command); };
 }
 

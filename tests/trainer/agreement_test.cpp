@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "tests/comm/world.h"
 #include "tests/trainer/temporary_folder.h"
@@ -97,6 +99,97 @@ TEST(CompareConfigs, NamesTheFirstLineThatDiffers) {
     EXPECT_THAT(test::message_of([&] { compare_configs(engine, config); }),
                 AllOf(HasSubstr("`steps = 2`"), HasSubstr("worker 1 has `steps = 3`")));
   });
+}
+
+// What workers find out about their sources, each of which is (bytes, hash); an empty hash: not read here.
+std::vector<std::string> compared(
+    const std::vector<std::vector<std::pair<std::uint64_t, std::string>>>& texts) {
+  const test::TemporaryFolder folder;
+  test::write_bytes(folder / "any", "text");
+  const auto opened = std::make_shared<const SourceText>(folder / "any");
+  std::vector<std::string> found(texts.size());
+  comm::run_engines(static_cast<int>(texts.size()), [&](comm::ProgressEngine& engine) {
+    const auto rank = static_cast<std::size_t>(engine.rank());
+    std::vector<Source> sources;
+    for (const auto& [bytes, hash] : texts[rank]) {
+      const std::string path = "host" + std::to_string(rank) + "/" + std::to_string(sources.size());
+      sources.push_back({path, hash.empty() ? nullptr : opened, bytes, hash});
+    }
+    try {
+      compare_texts(engine, sources);
+      for (const Source& source : sources) found[rank] += std::to_string(source.bytes) + source.hash + " ";
+    } catch (const std::runtime_error& error) {
+      found[rank] = error.what();
+    }
+  });
+  return found;
+}
+
+TEST(CompareTexts, FillsInWhatOnlyOthersRead) {
+  for (const std::string& found : compared({{{5, "aa"}, {0, ""}, {7, "cc"}}, {{0, ""}, {6, "bb"}, {0, ""}}}))
+    EXPECT_EQ(found, "5aa 6bb 7cc ");
+}
+
+TEST(CompareTexts, NamesTheFirstTextThatDiffers) {
+  for (const std::string& found :
+       compared({{{5, "aa"}, {6, "bb"}}, {{5, "aa"}, {6, "bb"}}, {{5, "aa"}, {6, "xx"}}}))
+    EXPECT_THAT(found,
+                AllOf(HasSubstr("different text"), HasSubstr("worker 0 has 'host0/1' of 6 bytes (digest bb)"),
+                      HasSubstr("worker 2 has 'host2/1' of 6 bytes (digest xx)")));
+  for (const std::string& found : compared({{{5, "aa"}, {6, "bb"}}, {{5, "aa"}}}))
+    EXPECT_THAT(found, HasSubstr("2 entries on worker 0 and 1 on worker 1"));
+}
+
+TEST(GatherTallies, GivesEveryWorkersNumbersBitByBit) {
+  comm::run_engines(3, [&](comm::ProgressEngine& engine) {
+    const auto rank = static_cast<std::uint64_t>(engine.rank());
+    Tally mine{.groups = std::vector<std::size_t>(rank, 1),
+               .sums = std::vector<double>(rank, 1.0 / 3),
+               .targets = engine.rank(),
+               .tokens = rank << 40,
+               .bytes = rank};
+    if (rank == 2) mine.sums[1] = std::nan("");
+    const std::vector<Tally> all = gather_tallies(engine, mine);
+    ASSERT_EQ(all.size(), 3u);
+    EXPECT_TRUE(all[0].sums.empty());
+    EXPECT_EQ(all[1].sums, std::vector<double>{1.0 / 3});
+    EXPECT_EQ(all[2].groups.size(), 2u);
+    EXPECT_TRUE(std::isnan(all[2].sums[1]));
+    EXPECT_EQ(all[2].tokens, std::uint64_t{2} << 40);
+    EXPECT_EQ(all[2].targets, 2);
+  });
+}
+
+TEST(WhileAllWait, NoDeadlinePassesForWorkersThatAreDone) {
+  constexpr double kTimeout = 1;
+  comm::run_engines(
+      2,
+      [&](comm::ProgressEngine& engine) {
+        bool done = false;
+        while_all_wait(engine, kTimeout, [&](std::stop_token) {
+          if (engine.rank() == 1) std::this_thread::sleep_for(std::chrono::duration<double>(1.8 * kTimeout));
+          done = true;
+        });
+        EXPECT_TRUE(done);
+      },
+      kTimeout);
+}
+
+TEST(WhileAllWait, AnErrorOfTheJobIsThrown) {
+  comm::run_engines(1, [&](comm::ProgressEngine& engine) {
+    EXPECT_THAT(test::message_of([&] {
+                  while_all_wait(engine, 1, [](std::stop_token) { throw std::runtime_error("no text"); });
+                }),
+                HasSubstr("no text"));
+  });
+}
+
+TEST(RequireRoomFor, NamesBothNumbers) {
+  const auto tokenizer = make_tokenizer(DataOptions());
+  require_room_for(*tokenizer, 256);
+  require_room_for(*tokenizer, 512);
+  EXPECT_THAT(test::message_of([&] { require_room_for(*tokenizer, 100); }),
+              AllOf(HasSubstr("model.vocab"), HasSubstr("256"), HasSubstr("100")));
 }
 
 }  // namespace

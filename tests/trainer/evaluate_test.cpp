@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "tests/trainer/temporary_folder.h"
+
 namespace thinwire::trainer {
 namespace {
 
@@ -34,43 +36,88 @@ std::string some_text(std::size_t length) {
   return text;
 }
 
-TEST(Evaluate, EveryTokenButASourcesFirstIsATargetOnce) {
-  for (const std::size_t length : {2, 16, 17, 18, 500}) {
-    const auto text = whole_text({{"one", some_text(length)}, {"two", "ab"}, {"three", "x"}}, *bytes(), 16);
-    std::int64_t targets = 0;
-    std::string seen;
-    for (const Batch& batch : text.batches) {
-      targets += batch.targets.numel();
-      const at::Tensor flat = batch.targets.flatten();
-      for (std::int64_t i = 0; i < flat.numel(); ++i) seen += static_cast<char>(flat[i].item<std::int64_t>());
+class Evaluate : public testing::Test {
+ protected:
+  EvaluationText text_of(const std::vector<std::string>& texts) {
+    std::vector<std::string> paths;
+    for (const std::string& text : texts) {
+      paths.push_back(folder_ / std::to_string(paths.size()));
+      test::write_bytes(paths.back(), text);
     }
-    EXPECT_EQ(targets, static_cast<std::int64_t>(length)) << length;
-    EXPECT_EQ(seen, some_text(length).substr(1) + "b");
-    EXPECT_EQ(text.bytes_per_token, 1.0);
+    std::vector<Source> sources = open_sources(paths);
+    read_sources(sources, AcceptedText::kUtf8, {});
+    return whole_text(sources, *bytes(), 16);
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(Evaluate, EveryTokenButASourcesFirstIsATargetOnce) {
+  for (const std::size_t length : {2, 16, 17, 18, 500}) {
+    const auto text = text_of({some_text(length), "ab", "x"});
+    std::string seen;
+    for (std::size_t i = 0; i < text.size; ++i) {
+      const at::Tensor flat = text.batch(i).targets.flatten();
+      for (std::int64_t t = 0; t < flat.numel(); ++t) seen += static_cast<char>(flat[t].item<std::int64_t>());
+    }
+    EXPECT_EQ(seen, some_text(length).substr(1) + "b") << length;
+    EXPECT_EQ(text.tokens, length + 3);
+    EXPECT_EQ(text.bytes, length + 3);
   }
 }
 
-TEST(Evaluate, AModelThatKnowsNothingNeedsTheLogarithmOfTheVocabulary) {
+TEST_F(Evaluate, AModelThatKnowsNothingNeedsTheLogarithmOfTheVocabulary) {
   const auto model = tiny_model();
   const torch::NoGradGuard no_grad;
   for (at::Tensor parameter : model->parameters()) parameter.zero_();
-  const Evaluation evaluation = evaluate(*model, whole_text({{"one", some_text(100)}}, *bytes(), 16));
+  const Evaluation evaluation = evaluate(*model, text_of({some_text(100)}));
   EXPECT_EQ(evaluation.tokens, 99);
   EXPECT_NEAR(evaluation.loss, std::log(256.0), 1e-6);
   EXPECT_NEAR(evaluation.perplexity, 256, 1e-3);
   EXPECT_NEAR(evaluation.bits_per_byte, 8, 1e-5);
 }
 
-TEST(Evaluate, FewerBytesInATokenCostMoreBitsInAByte) {
+TEST_F(Evaluate, FewerBytesInATokenCostMoreBitsInAByte) {
   const auto model = tiny_model();
-  EvaluationText text = whole_text({{"one", some_text(100)}}, *bytes(), 16);
+  EvaluationText text = text_of({some_text(100)});
   const double bits = evaluate(*model, text).bits_per_byte;
-  text.bytes_per_token = 0.5;
+  text.bytes /= 2;
   EXPECT_DOUBLE_EQ(evaluate(*model, text).bits_per_byte, 2 * bits);
 }
 
-TEST(Evaluate, TextWithoutATargetIsRefused) {
-  EXPECT_THROW(whole_text({{"one", "x"}}, *bytes(), 16), std::runtime_error);
+TEST_F(Evaluate, TextWithoutATargetIsRefused) {
+  EXPECT_THROW(text_of({"x"}), std::runtime_error);
+}
+
+// Values whose sum depends on the order.
+TEST(EvaluationOf, AddsTheSumsInOneOrderWhoeverHasThem) {
+  std::vector<double> sums;
+  for (int i = 0; i < 11; ++i) sums.push_back(i % 3 == 0 ? 1e17 : 1.0 / (i + 1));
+  double expected = 0;
+  for (const double sum : sums) expected += sum;
+  for (const std::size_t workers : {1u, 2u, 3u, 20u}) {
+    std::vector<Tally> tallies(workers);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      Tally& tally = tallies[i % workers];
+      tally.sums.push_back(sums[i]);
+      tally.groups.push_back(1);
+      tally.targets += 10;
+    }
+    tallies[0].tokens = 200;
+    tallies[0].bytes = 400;
+    const Evaluation evaluation = evaluation_of(tallies);
+    EXPECT_EQ(evaluation.loss, expected / 110) << workers << " workers";
+    EXPECT_EQ(evaluation.tokens, 110);
+    EXPECT_DOUBLE_EQ(evaluation.bits_per_byte, expected / 110 / (std::log(2.0) * 2));
+  }
+}
+
+TEST(EvaluationOf, TakesGroupsByRank) {
+  // Three sources of two workers: the first and third are worker 0's.
+  const std::vector<Tally> tallies = {
+      {.groups = {2, 1}, .sums = {1e17, 1, -1e17}, .targets = 3, .tokens = 6, .bytes = 6},
+      {.groups = {1}, .sums = {3}, .targets = 1, .tokens = 2, .bytes = 2}};
+  EXPECT_EQ(evaluation_of(tallies).loss, ((1e17 + 1) + 3 - 1e17) / 4);
 }
 
 }  // namespace

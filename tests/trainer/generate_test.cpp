@@ -85,6 +85,50 @@ TEST(Generate, RefusesNegativeSettings) {
   EXPECT_THROW(generate(*model, trainer::ByteTokenizer(), "x", options), std::invalid_argument);
 }
 
+// A vocabulary padded to a round number: the tokenizer has half of it.
+TEST(Generate, DrawsNoTokenThatTheTokenizerHasNot) {
+  trainer::ModelOptions sizes = tiny_sizes();
+  sizes.vocab = 512;
+  const auto model = float_model(sizes);
+  enlarge_weights(*model);
+  GenerateOptions options;
+  options.max_tokens = 300;
+  EXPECT_EQ(generate(*model, trainer::ByteTokenizer(), "ab", options).size(), 300u);
+  sizes.vocab = 100;
+  EXPECT_THAT(message_of([&] { generate(*float_model(sizes), trainer::ByteTokenizer(), "ab", options); }),
+              testing::AllOf(testing::HasSubstr("256"), testing::HasSubstr("100")));
+}
+
+// Tokens are words, each after a space, of which a text's first is left out: SentencePiece's usual way.
+class WordTokenizer final : public trainer::Tokenizer {
+ public:
+  std::int64_t vocab_size() const override { return 16; }
+  std::vector<std::int32_t> encode(std::string_view text) const override {
+    std::vector<std::int32_t> tokens;
+    if (!text.empty()) tokens.push_back(text.front() % 16);
+    for (std::size_t i = 0; i + 1 < text.size(); ++i) {
+      if (text[i] == ' ') tokens.push_back(text[i + 1] % 16);
+    }
+    return tokens;
+  }
+  std::string decode(std::span<const std::int32_t> tokens) const override {
+    std::string text;
+    for (const std::int32_t token : tokens) text += " " + std::string(1, static_cast<char>('a' + token));
+    return text.substr(std::min<std::size_t>(1, text.size()));
+  }
+  std::string to_bytes() const override { return "words"; }
+};
+
+TEST(Generate, KeepsTheSpaceAfterThePrompt) {
+  const auto model = byte_model();
+  GenerateOptions options;
+  options.max_tokens = 3;
+  const std::string text = generate(*model, WordTokenizer(), "a b", options);
+  ASSERT_EQ(text.size(), 6u);
+  EXPECT_EQ(text[0], ' ');
+  EXPECT_EQ(generate(*model, WordTokenizer(), "", options).size(), 5u) << "a text of its own";
+}
+
 class Stories : public testing::Test {
  protected:
   void SetUp() override {

@@ -11,116 +11,102 @@
 namespace thinwire::trainer {
 namespace {
 
-// A window: `length` + 1 tokens in a row; all but the last are read, all but the first are targets.
-using Window = const std::int32_t*;
-
-Batch make_batch(const std::vector<Window>& windows, std::int64_t length) {
-  const auto count = static_cast<std::int64_t>(windows.size());
-  Batch batch{at::empty({count, length}, at::kLong), at::empty({count, length}, at::kLong)};
-  std::int64_t* tokens = batch.tokens.data_ptr<std::int64_t>();
-  std::int64_t* targets = batch.targets.data_ptr<std::int64_t>();
-  for (const Window window : windows) {
-    tokens = std::copy(window, window + length, tokens);
-    targets = std::copy(window + 1, window + length + 1, targets);
+// Windows of `length` + 1 tokens that follow each other by `length`, so that every token but a source's first
+// is a target once; what is left at a source's end is not used. Of all windows, in the order of the sources,
+// these are every stride-th from `first` on.
+class Windows {
+ public:
+  Windows(std::vector<TokenStream> sources, std::int64_t length, std::int64_t first, std::int64_t stride)
+      : sources_(std::move(sources)), length_(length), first_(first), stride_(stride) {
+    std::int64_t all = 0;
+    for (const TokenStream& source : sources_) {
+      all += std::max<std::int64_t>(0, static_cast<std::int64_t>(source.size()) - 1) / length_;
+      ends_.push_back(all);
+    }
+    size_ = all > first_ ? (all - first_ + stride_ - 1) / stride_ : 0;
   }
-  return batch;
+
+  std::int64_t size() const { return size_; }
+
+  void read(std::int64_t i, std::span<std::int64_t> into) const {
+    const std::int64_t window = first_ + i * stride_;
+    const auto source = std::upper_bound(ends_.begin(), ends_.end(), window) - ends_.begin();
+    const std::int64_t before = source == 0 ? 0 : ends_[static_cast<std::size_t>(source) - 1];
+    sources_[static_cast<std::size_t>(source)].read(static_cast<std::uint64_t>((window - before) * length_),
+                                                    into);
+  }
+
+ private:
+  std::vector<TokenStream> sources_;
+  std::vector<std::int64_t> ends_;  // windows up to and with each source
+  std::int64_t length_, first_, stride_, size_;
+};
+
+std::uint64_t tokens_of(const std::vector<TokenStream>& streams) {
+  std::uint64_t tokens = 0;
+  for (const TokenStream& stream : streams) tokens += stream.size();
+  return tokens;
 }
 
-// Windows follow each other by `length`, so that every token but a source's first is a target once; what is
-// left at a source's end is not used.
-void add_windows(const std::vector<std::int32_t>& tokens, std::int64_t length, std::vector<Window>& windows) {
-  const auto size = static_cast<std::int64_t>(tokens.size());
-  for (std::int64_t start = 0; start + length + 1 <= size; start += length)
-    windows.push_back(tokens.data() + start);
+// In the longest text that is evaluated as one.
+std::uint64_t held_out_tokens(const DataOptions& options, const TokenizedCorpus& corpus) {
+  if (options.shards == "even") return tokens_of(corpus.held_out);
+  std::uint64_t most = 0;
+  for (const TokenStream& source : corpus.held_out) most = std::max(most, source.size());
+  return most;
 }
 
-std::vector<Window> shard_evenly(const TokenizedCorpus& corpus, const DataShard& shard, std::int64_t length) {
-  std::vector<Window> all, mine;
-  for (const auto& tokens : corpus.train) add_windows(tokens, length, all);
-  const auto stride = static_cast<std::size_t>(shard.workers);
-  for (auto i = static_cast<std::size_t>(shard.worker); i < all.size(); i += stride) mine.push_back(all[i]);
-  return mine;
-}
-
-std::vector<Window> shard_by_source(const TokenizedCorpus& corpus, const DataShard& shard,
-                                    std::int64_t length) {
-  const auto workers = static_cast<std::size_t>(shard.workers);
-  if (corpus.train.size() < workers) {
-    throw std::runtime_error("data.shards = \"by_source\": expected a source for each of " +
-                             std::to_string(workers) + " workers, found " +
-                             std::to_string(corpus.train.size()) +
-                             " in data.path; name more sources or start fewer workers");
-  }
-  std::vector<Window> mine;
-  for (auto s = static_cast<std::size_t>(shard.worker); s < corpus.train.size(); s += workers) {
-    add_windows(corpus.train[s], length, mine);
-  }
-  return mine;
-}
-
-std::vector<Window> shard_windows(const DataOptions& options, const TokenizedCorpus& corpus,
-                                  const DataShard& shard) {
-  std::vector<Window> windows;
-  if (options.shards == "even") {
-    windows = shard_evenly(corpus, shard, options.sequence);
-  } else if (options.shards == "by_source") {
-    windows = shard_by_source(corpus, shard, options.sequence);
-  } else {
-    throw std::invalid_argument("data.shards: expected even or by_source, found '" + options.shards + "'");
-  }
-  if (windows.empty()) {
-    std::size_t tokens = 0;
-    for (const auto& source : corpus.train) tokens += source.size();
-    throw std::runtime_error("[data] worker " + std::to_string(shard.worker) + " of " +
-                             std::to_string(shard.workers) + " has no training sequence: a sequence needs " +
-                             std::to_string(options.sequence + 1) +
-                             " tokens, the training text of all workers has " + std::to_string(tokens) +
-                             "; add text, or lower data.sequence or the number of workers");
-  }
-  return windows;
+// Of what this worker reads: with "by_source" the corpus has no other sources.
+Windows shard_windows(const DataOptions& options, const TokenizedCorpus& corpus, const DataShard& shard) {
+  const bool even = options.shards == "even";
+  Windows windows(corpus.train, options.sequence, even ? shard.worker : 0, even ? shard.workers : 1);
+  if (windows.size() > 0) return windows;
+  throw std::runtime_error("[data] worker " + std::to_string(shard.worker) + " of " +
+                           std::to_string(shard.workers) + " has no training sequence: a sequence needs " +
+                           std::to_string(options.sequence + 1) + " tokens, the training text of " +
+                           (even ? "all workers" : "its sources") + " has " +
+                           std::to_string(tokens_of(corpus.train)) +
+                           "; add text, or lower data.sequence or the number of workers");
 }
 
 class TextBatches final : public Batches {
  public:
-  TextBatches(const DataOptions& options, const DataShard& shard, TokenizedCorpus corpus)
+  TextBatches(const DataOptions& options, const DataShard& shard, TokenizedCorpus corpus, std::string key,
+              const std::vector<Source>& sources)
       : length_(options.sequence),
+        even_(options.shards == "even"),
+        shard_(shard),
         corpus_(std::move(corpus)),
+        key_(std::move(key)),
         windows_(shard_windows(options, corpus_, shard)),
-        order_(shard.seed, shard.worker, static_cast<std::int64_t>(windows_.size())) {}
+        order_(shard.seed, shard.worker, windows_.size()) {
+    for (const Source& source : sources) {
+      paths_.push_back(source.path);
+      texts_.push_back({{"bytes", source.bytes}, {"xxh3_128", source.hash}});
+    }
+  }
 
   Batch next(std::int64_t sequences) override {
-    std::vector<Window> chosen;
-    for (std::int64_t s = 0; s < sequences; ++s)
-      chosen.push_back(windows_[static_cast<std::size_t>(order_.next())]);
-    return make_batch(chosen, length_);
-  }
-
-  std::vector<Batch> held_out(std::int64_t sequences) const override {
-    std::vector<Window> windows;
-    add_windows(corpus_.held_out, length_, windows);
-    std::vector<Batch> batches;
-    for (std::size_t i = 0; i < windows.size(); i += static_cast<std::size_t>(sequences)) {
-      const std::size_t end = std::min(windows.size(), i + static_cast<std::size_t>(sequences));
-      batches.push_back(make_batch({windows.begin() + static_cast<std::ptrdiff_t>(i),
-                                    windows.begin() + static_cast<std::ptrdiff_t>(end)},
-                                   length_));
+    Batch batch{at::empty({sequences, length_}, at::kLong), at::empty({sequences, length_}, at::kLong)};
+    std::vector<std::int64_t> window(static_cast<std::size_t>(length_) + 1);
+    for (std::int64_t s = 0; s < sequences; ++s) {
+      windows_.read(order_.next(), window);
+      std::copy(window.begin(), window.end() - 1, batch.tokens.data_ptr<std::int64_t>() + s * length_);
+      std::copy(window.begin() + 1, window.end(), batch.targets.data_ptr<std::int64_t>() + s * length_);
     }
-    const auto used = static_cast<std::int64_t>(windows.size()) * length_;
-    const std::int64_t rest = static_cast<std::int64_t>(corpus_.held_out.size()) - 1 - used;
-    if (rest > 0) batches.push_back(make_batch({corpus_.held_out.data() + used}, rest));
-    return batches;
+    return batch;
   }
 
-  double held_out_bytes_per_token() const override {
-    if (corpus_.held_out.empty()) return 0;
-    return static_cast<double>(corpus_.held_out_bytes) / static_cast<double>(corpus_.held_out.size());
+  EvaluationText held_out(std::int64_t sequences) const override {
+    return even_ ? every_nth_batch(sequences) : own_sources(sequences);
   }
 
-  std::int64_t train_tokens() const override { return static_cast<std::int64_t>(windows_.size()) * length_; }
+  std::int64_t train_tokens() const override { return windows_.size() * length_; }
 
   State state() const override {
     State state;
-    state.meta = {{"corpus", corpus_.key},
+    state.meta = {{"corpus", key_},
+                  {"texts", texts_},
                   {"windows", windows_.size()},
                   {"epoch", order_.position().epoch},
                   {"index", order_.position().index}};
@@ -129,15 +115,16 @@ class TextBatches final : public Batches {
 
   void load(const State& state) override {
     const auto corpus = state.meta.at("corpus").get<std::string>();
-    const auto windows = state.meta.at("windows").get<std::size_t>();
+    const auto windows = state.meta.at("windows").get<std::int64_t>();
     const WindowOrder::Position position{state.meta.at("epoch"), state.meta.at("index")};
-    if (corpus != corpus_.key || windows != windows_.size()) {
-      throw std::runtime_error("[data] the checkpoint was made with other data: expected corpus " + corpus +
-                               " in " + std::to_string(windows) + " sequences, found " + corpus_.key +
-                               " in " + std::to_string(windows_.size()) +
+    if (corpus != key_ || windows != windows_.size()) {
+      throw std::runtime_error("[data] the checkpoint was made with other data: " +
+                               difference(state.meta.value("texts", nlohmann::json::array())) +
+                               "expected corpus " + corpus + " in " + std::to_string(windows) +
+                               " sequences, found " + key_ + " in " + std::to_string(windows_.size()) +
                                "; put the same text under data.path again");
     }
-    if (position.epoch < 0 || position.index < 0 || position.index > static_cast<std::int64_t>(windows)) {
+    if (position.epoch < 0 || position.index < 0 || position.index > windows) {
       throw std::runtime_error("[data] the checkpoint's position " + std::to_string(position.index) +
                                " is not in 0.." + std::to_string(windows));
     }
@@ -145,28 +132,94 @@ class TextBatches final : public Batches {
   }
 
  private:
+  // The first source that is not what it was: "data.path 'x' had 10 bytes, has 12; ".
+  std::string difference(const nlohmann::json& before) const {
+    if (before.empty()) return {};
+    if (before.size() != texts_.size()) {
+      return "data.path had " + std::to_string(before.size()) + " entries, has " +
+             std::to_string(texts_.size()) + "; ";
+    }
+    for (std::size_t s = 0; s < texts_.size(); ++s) {
+      if (before[s] == texts_[s]) continue;
+      return "data.path '" + paths_[s] + "' had " + text_of(before[s]) + ", has " + text_of(texts_[s]) + "; ";
+    }
+    return {};
+  }
+  static std::string text_of(const nlohmann::json& text) {
+    return std::to_string(text.at("bytes").get<std::uint64_t>()) + " bytes of digest " +
+           text.at("xxh3_128").get<std::string>();
+  }
+
+  EvaluationText every_nth_batch(std::int64_t sequences) const {
+    TokenStream all;
+    EvaluationText text;
+    for (const TokenStream& stream : corpus_.held_out) all.append(stream);
+    if (shard_.worker == 0) {
+      text.tokens = all.size();
+      for (const std::uint64_t bytes : corpus_.held_out_bytes) text.bytes += bytes;
+    }
+    const StreamBatches batches(all, length_, sequences);
+    const auto rank = static_cast<std::size_t>(shard_.worker);
+    const auto workers = static_cast<std::size_t>(shard_.workers);
+    text.size = batches.size() > rank ? (batches.size() - rank + workers - 1) / workers : 0;
+    text.groups.assign(text.size, 1);
+    text.batch = [batches, rank, workers](std::size_t i) { return batches.at(rank + i * workers); };
+    return text;
+  }
+
+  EvaluationText own_sources(std::int64_t sequences) const {
+    std::vector<StreamBatches> sources;
+    EvaluationText text;
+    for (std::size_t s = 0; s < corpus_.held_out.size(); ++s) {
+      const StreamBatches& source = sources.emplace_back(corpus_.held_out[s], length_, sequences);
+      text.groups.push_back(source.size());
+      text.size += source.size();
+      text.tokens += corpus_.held_out[s].size();
+      text.bytes += corpus_.held_out_bytes[s];
+    }
+    text.batch = [sources](std::size_t i) { return batch_of(sources, i); };
+    return text;
+  }
+
   std::int64_t length_;
+  bool even_;
+  DataShard shard_;
   const TokenizedCorpus corpus_;
-  const std::vector<Window> windows_;  // of this worker's shard, into corpus_
+  const std::string key_;  // of all sources
+  const Windows windows_;  // of this worker's shard
   WindowOrder order_;
+  std::vector<std::string> paths_;
+  nlohmann::json texts_ = nlohmann::json::array();  // what the sources are, for a message on resume
 };
 
 }  // namespace
 
 std::unique_ptr<Batches> make_batches(const DataOptions& options, const Tokenizer& tokenizer,
-                                      const DataShard& shard, const std::string& cache_dir) {
+                                      const DataShard& shard, const std::vector<Source>& sources,
+                                      const std::string& cache_dir, const TextWatch& watch) {
   if (options.sequence <= 0) {
     throw std::invalid_argument("data.sequence: expected at least 1, found " +
                                 std::to_string(options.sequence));
   }
-  TokenizedCorpus corpus =
-      tokenize_cached(read_sources(options.path), tokenizer, options.held_out, cache_dir);
-  if (options.held_out > 0 && corpus.held_out.size() < 2) {
+  std::vector<Source> mine;
+  std::copy_if(sources.begin(), sources.end(), std::back_inserter(mine),
+               [](const Source& source) { return source.text != nullptr; });
+  TokenizedCorpus corpus = tokenize_cached(mine, tokenizer, options.held_out, cache_dir, watch);
+  if (const std::uint64_t tokens = held_out_tokens(options, corpus); options.held_out > 0 && tokens < 2) {
     throw std::runtime_error(
-        "[data] the held-out text has " + std::to_string(corpus.held_out.size()) +
+        "[data] the held-out text has " + std::to_string(tokens) +
         " tokens, evaluation needs 2; add text, or set data.held_out to 0 or to a larger share");
   }
-  return std::make_unique<TextBatches>(options, shard, std::move(corpus));
+  return std::make_unique<TextBatches>(options, shard, std::move(corpus),
+                                       corpus_key(sources, tokenizer, options.held_out), sources);
+}
+
+std::unique_ptr<Batches> make_batches(const DataOptions& options, const Tokenizer& tokenizer,
+                                      const DataShard& shard, const std::string& cache_dir,
+                                      const TextWatch& watch) {
+  std::vector<Source> sources = open_sources(options, shard);
+  read_sources(sources, AcceptedText::kAny, watch);
+  return make_batches(options, tokenizer, shard, sources, cache_dir, watch);
 }
 
 }  // namespace thinwire::trainer

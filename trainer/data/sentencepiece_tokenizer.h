@@ -38,11 +38,4 @@ class SentencePieceTokenizer final : public Tokenizer {
   bool adds_space_ = false;  // the model puts a space before every text
 };
 
-// Trains a byte-pair model: byte pieces for what is rare, no normalisation, no begin or end piece, one
-// thread, so that the same texts give the same model. Lines do not share pieces; a newline is a byte piece.
-// The vocabulary may come out smaller than asked for if the texts have too few pairs.
-// Returns the serialised model. Throws std::runtime_error if vocab_size is too small for the texts'
-// characters.
-std::string train_bpe(const std::vector<std::string_view>& texts, std::int64_t vocab_size);
-
 }  // namespace thinwire::trainer

@@ -7,31 +7,31 @@
 #include <vector>
 
 #include "trainer/data/corpus.h"
+#include "trainer/data/token_store.h"
 #include "trainer/data/tokenizer.h"
 
 namespace thinwire::trainer {
 
+// By source; both parts in the order of the text.
 struct TokenizedCorpus {
-  std::string key;                               // XXH3-128 in hex of texts, tokenizer and split
-  std::vector<std::vector<std::int32_t>> train;  // by source
-  std::vector<std::int32_t> held_out;            // of all sources, in order
-  std::uint64_t held_out_bytes = 0;              // of text
-
-  bool operator==(const TokenizedCorpus&) const = default;
+  std::vector<TokenStream> train;
+  std::vector<TokenStream> held_out;
+  std::vector<std::uint64_t> held_out_bytes;  // of text
 };
 
-TokenizedCorpus tokenize(const std::vector<Source>& sources, const Tokenizer& tokenizer, double held_out);
+// XXH3-128 in hex of the texts (by their hashes), tokenizer and split; no path is part of it.
+std::string corpus_key(const std::vector<Source>& sources, const Tokenizer& tokenizer, double held_out);
 
-// A cache file says which corpus it is of and ends with a hash of itself. Integers have this machine's byte
-// order. Nothing if the file is missing, of another corpus, cut or changed.
+// A cache file says which corpus it is of and ends with a hash of itself. Nothing if the file is missing, of
+// another corpus, cut or changed. Throws std::runtime_error if something else than a plain file stands there.
 std::optional<TokenizedCorpus> read_token_cache(const std::string& path, const std::string& key);
 
-// Writes beside under a name of its own and renames, so that workers that race for one file both leave a
-// whole one. False if the file cannot be written (a full disk, no permission): a cache may be missing.
-bool write_token_cache(const std::string& path, const TokenizedCorpus& corpus);
-
-// tokenize() through the cache CACHE_DIR/tokens-KEY.bin; a file that cannot be believed is made again.
+// The tokens of sources that were opened and read, through the cache CACHE_DIR/tokens-KEY.bin; a file that
+// cannot be believed is made again: written under a name of its own, and renamed, so that workers that race
+// for one file all leave a whole one. Where that cannot be written the tokens stand in a file of $TMPDIR
+// without a name, or in memory, which is warned of; so they do, without a word, if cache_dir is empty.
+// Memory does not grow with the text. Throws std::runtime_error if a text has changed since it was read.
 TokenizedCorpus tokenize_cached(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                double held_out, const std::string& cache_dir);
+                                double held_out, const std::string& cache_dir, const TextWatch& watch = {});
 
 }  // namespace thinwire::trainer

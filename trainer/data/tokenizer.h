@@ -1,5 +1,5 @@
 // Text to token ids and back. `bytes` is the identity on bytes; `bpe` is a SentencePiece BPE that the tool
-// trains; a file is a SentencePiece model.
+// trains; a path is a SentencePiece model, or a run or exported model whose tokenizer is taken.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "trainer/data/text.h"
 #include "trainer/options.h"
 
 namespace thinwire::trainer {
@@ -27,9 +28,12 @@ class Tokenizer {
   virtual std::string to_bytes() const = 0;
 };
 
-// Makes the tokenizer that options asks for; trains a bpe on the sources (worker 0 does this, once).
-// Throws std::runtime_error that names the missing or empty path.
-std::unique_ptr<Tokenizer> make_tokenizer(const DataOptions& options);
+// Makes the tokenizer that options asks for; trains a bpe on the sources, all of which must be here
+// (worker 0 does this, once). A path may be a SentencePiece model, a
+// run's folder or one of its checkpoints, a run's `tokenizer`, or an exported model. Throws
+// std::runtime_error that names the path that is missing, empty, or none of these.
+std::unique_ptr<Tokenizer> make_tokenizer(const DataOptions& options, const TextWatch& watch = {});
+// Throws std::runtime_error if these are not the bytes of a tokenizer.
 std::unique_ptr<Tokenizer> tokenizer_from_bytes(std::string_view bytes);
 
 }  // namespace thinwire::trainer

@@ -14,7 +14,7 @@ class WindowOrder {
     std::int64_t index = 0;  // windows of this epoch already read
   };
 
-  // windows > 0.
+  // 0 < windows < 2^32. Throws std::runtime_error for more.
   WindowOrder(std::uint64_t seed, int worker, std::int64_t windows);
 
   std::int64_t next();
@@ -27,8 +27,9 @@ class WindowOrder {
 
   std::uint64_t seed_;
   int worker_;
+  std::int64_t windows_;
   Position position_;
-  std::vector<std::int64_t> order_;  // of the position's epoch
+  std::vector<std::uint32_t> order_;  // of the position's epoch; empty until a window is asked for
 };
 
 }  // namespace thinwire::trainer

@@ -87,9 +87,9 @@ class DistillTask final : public ModelTask {
           fmt::format("distill.temperature: expected > 0, found {}", options_.temperature));
     if (student.vocab != teacher.vocab)
       throw std::invalid_argument(
-          fmt::format("task.teacher {} has a vocabulary of {} tokens, the student one of {}; use "
-                      "the teacher's tokenizer",
-                      options.task.teacher, teacher.vocab, student.vocab));
+          fmt::format("task.teacher {} has a vocabulary of {} tokens, the student one of {}; with the "
+                      "teacher's tokenizer set model.vocab = {}",
+                      options.task.teacher, teacher.vocab, student.vocab, teacher.vocab));
     if (options_.hidden > 0 && (student.width != teacher.width || teacher.layers % student.layers != 0))
       throw std::invalid_argument(fmt::format(
           "distill.hidden compares states of equal width, with teacher layers a multiple of the student's; "

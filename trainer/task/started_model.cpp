@@ -16,7 +16,8 @@ std::shared_ptr<LanguageModel> make_started_model(const Options& options,
   if (options.model.from.empty()) return make_model(options.model, layers, options.run.seed);
 
   const LoadedModel source = load_model(options.model.from);
-  if (options.model.vocab != source.options.model.vocab)
+  // A vocabulary that was padded has more tokens than its tokenizer.
+  if (options.model.vocab > source.options.model.vocab)
     throw std::invalid_argument(
         fmt::format("model.from {} has a vocabulary of {} tokens, the run's tokenizer one of {}; "
                     "use the tokenizer of model.from",

@@ -9,6 +9,7 @@
 
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/data/byte_tokenizer.h"
+#include "trainer/format/file_io.h"
 
 namespace thinwire::test {
 namespace {
@@ -46,6 +47,13 @@ class BatchesTest : public testing::Test {
 
   std::unique_ptr<Batches> make(const DataShard& shard = {}) {
     return trainer::make_batches(options_, tokenizer_, shard, folder_ / "cache");
+  }
+
+  std::vector<Batch> held_out(const DataShard& shard, std::int64_t sequences) {
+    const trainer::EvaluationText text = make(shard)->held_out(sequences);
+    std::vector<Batch> batches;
+    for (std::size_t i = 0; i < text.size; ++i) batches.push_back(text.batch(i));
+    return batches;
   }
 
   std::string text_of(const at::Tensor& row) {
@@ -140,10 +148,17 @@ TEST_F(BatchesTest, RefuseTheStateOfOtherData) {
   const trainer::State state = make()->state();
   EXPECT_THAT(message_of([&] { make({0, 2, 0})->load(state); }), HasSubstr("other data"));
   write("a", counting_text(1, 500));
-  EXPECT_THAT(message_of([&] { make()->load(state); }), HasSubstr("other data"));
+  EXPECT_THAT(message_of([&] { make()->load(state); }),
+              AllOf(HasSubstr("other data"), HasSubstr("'" + (folder_ / "a") + "' had 2000 bytes")));
   trainer::State past = make()->state();
   past.meta["index"] = 1000000;
   EXPECT_THAT(message_of([&] { make()->load(past); }), HasSubstr("position 1000000"));
+}
+
+TEST_F(BatchesTest, GoOnWithTheSameTextAtAnotherPath) {
+  const trainer::State state = make()->state();
+  options_.path = {write("moved", counting_text(0, 500))};
+  make()->load(state);
 }
 
 TEST_F(BatchesTest, BySourceGivesEachWorkerItsOwn) {
@@ -169,30 +184,93 @@ TEST_F(BatchesTest, BySourceRefusesMoreWorkersThanSources) {
   EXPECT_THAT(message_of([&] { make(); }), HasSubstr("found 'odd'"));
 }
 
-TEST_F(BatchesTest, HeldOutTextCountsEveryTargetOnceAndIsTheSameForAll) {
+TEST_F(BatchesTest, HeldOutTextCountsEveryTargetOnceHoweverManyWorkers) {
   options_.held_out = 0.23;
   for (const std::int64_t sequences : {1, 3, 1000}) {
+    const std::vector<Batch> whole = held_out({0, 1, 1}, sequences);
     std::string read, targets;
-    for (const Batch& batch : make({0, 2, 1})->held_out(sequences)) {
+    for (const Batch& batch : whole) {
       read += text_of(batch.tokens.flatten());
       targets += text_of(batch.targets.flatten());
     }
     EXPECT_EQ(read.substr(1), targets.substr(0, targets.size() - 1)) << sequences << " sequences";
     EXPECT_THAT(counting_text(0, 500), HasSubstr(read + targets.back()));
     EXPECT_NEAR(static_cast<double>(read.size()), 0.23 * 2000, 5);
-    std::string other;
-    for (const Batch& batch : make({1, 2, 9})->held_out(sequences)) other += text_of(batch.tokens.flatten());
-    EXPECT_EQ(other, read);
+    // Of several workers each takes every n-th batch, whatever its seed.
+    std::uint64_t tokens = 0, bytes = 0;
+    for (int worker = 0; worker < 3; ++worker) {
+      const std::vector<Batch> share = held_out({worker, 3, 9}, sequences);
+      for (std::size_t i = 0; i < share.size(); ++i)
+        EXPECT_TRUE(at::equal(share[i].tokens, whole.at(static_cast<std::size_t>(worker) + 3 * i).tokens));
+      const trainer::EvaluationText text = make({worker, 3, 9})->held_out(sequences);
+      EXPECT_EQ(text.groups, std::vector<std::size_t>(share.size(), 1));
+      tokens += text.tokens;
+      bytes += text.bytes;
+    }
+    EXPECT_EQ(tokens, read.size() + 1) << "counted by one worker alone";
+    EXPECT_EQ(bytes, tokens);
   }
-  EXPECT_EQ(make()->held_out_bytes_per_token(), 1);
+}
+
+TEST_F(BatchesTest, BySourceEachWorkerEvaluatesItsOwnHeldOutText) {
+  options_.shards = "by_source";
+  options_.held_out = 0.2;
+  options_.path = {write("a", counting_text(0, 100)), write("b", counting_text(200, 150)),
+                   write("c", counting_text(400, 50))};
+  const auto read = [&](const std::vector<Batch>& batches) {
+    std::string text;
+    for (const Batch& batch : batches) text += text_of(batch.tokens.flatten());
+    return text;
+  };
+  std::string by_worker;
+  for (int worker = 0; worker < 3; ++worker) {
+    const std::string mine = read(held_out({worker, 3, 1}, 2));
+    const int first = 200 * worker;
+    EXPECT_THAT(counting_text(first, worker == 0 ? 100 : worker == 1 ? 150 : 50), HasSubstr(mine));
+    EXPECT_GT(mine.size(), 20u);
+    by_worker += mine;
+  }
+  EXPECT_EQ(read(held_out({0, 1, 1}, 2)), by_worker) << "all of them where one worker has all sources";
+}
+
+TEST_F(BatchesTest, BySourceNeedsAWorkersOwnSourceAlone) {
+  options_.shards = "by_source";
+  options_.path = {folder_ / "elsewhere", write("b", counting_text(200, 150))};
+  const DataShard shard{1, 2, 1};
+  EXPECT_GT(make(shard)->train_tokens(), 0);
+  EXPECT_THAT(message_of([&] { make({0, 2, 1}); }), HasSubstr(folder_ / "elsewhere"));
+  // What the others have is known by its hash, and is part of what a checkpoint is of.
+  std::vector<trainer::Source> sources = trainer::open_sources(options_, shard);
+  trainer::read_sources(sources, trainer::AcceptedText::kUtf8, {});
+  sources[0].bytes = 7;
+  sources[0].hash = std::string(32, '1');
+  const auto with_other = [&] {
+    return make_batches(options_, tokenizer_, shard, sources, folder_ / "cache");
+  };
+  const trainer::State state = with_other()->state();
+  with_other()->load(state);
+  sources[0].hash = std::string(32, '2');
+  EXPECT_THAT(message_of([&] { with_other()->load(state); }), HasSubstr(folder_ / "elsewhere"));
 }
 
 TEST_F(BatchesTest, HeldOutTextIsNotTrainedOn) {
   options_.held_out = 0.2;
-  std::string held_out;
-  const auto batches = make();
-  for (const Batch& batch : batches->held_out(1000)) held_out += text_of(batch.tokens.flatten());
-  for (const std::string& window : epoch(*batches)) EXPECT_EQ(held_out.find(window), std::string::npos);
+  std::string evaluated;
+  for (const Batch& batch : held_out({}, 1000)) evaluated += text_of(batch.tokens.flatten());
+  for (const std::string& window : epoch(*make())) EXPECT_EQ(evaluated.find(window), std::string::npos);
+}
+
+// A run that is resumed reads on in the order that it began with.
+TEST_F(BatchesTest, OrderIsWhatItWas) {
+  std::string order;
+  options_.held_out = 0.1;
+  for (const int worker : {0, 1}) {
+    const auto batches = make({worker, 2, 5});
+    for (int i = 0; i < 3; ++i) {
+      for (const std::string& window : epoch(*batches)) order += window;
+    }
+  }
+  EXPECT_EQ(trainer::xxh3_128_hex(order), "PINNED_ORDER");
 }
 
 TEST_F(BatchesTest, RefuseACorpusTooShortForASequence) {

@@ -3,14 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <filesystem>
 
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/format/file_io.h"
 #include "trainer/random.h"
 
 namespace thinwire::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using trainer::DataOptions;
 using trainer::Tokenizer;
@@ -131,7 +136,63 @@ TEST(Bpe, RefusesAVocabularyTooSmallForTheBytes) {
   const TemporaryFolder folder;
   DataOptions options = bpe_options(folder);
   options.vocab_size = 100;
-  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr("data.vocab_size = 100"));
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }),
+              HasSubstr("data.vocab_size: expected at least 258"));
+}
+
+// 300 characters, the frequent ones first, and no space.
+std::string characters_without_spaces() {
+  auto stream = trainer::random_stream(3, "text");
+  std::string text;
+  for (int i = 0; i < 30000; ++i) {
+    const auto character =
+        static_cast<unsigned>(0x4e00 + uniform_below(stream, 1 + uniform_below(stream, 300)));
+    text += {static_cast<char>(0xe0 | character >> 12), static_cast<char>(0x80 | (character >> 6 & 63)),
+             static_cast<char>(0x80 | (character & 63))};
+    if (i % 40 == 39) text += '\n';
+  }
+  return text;
+}
+
+TEST(Bpe, LeavesTheRarestCharactersToTheBytesWhereThereAreMoreThanItHasRoomFor) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  write_bytes(folder / "text", characters_without_spaces());
+  std::vector<std::string> warnings;
+  const trainer::TextWatch watch{
+      .on_notice = {}, .on_warning = [&](const std::string& what) { warnings.push_back(what); }, .stop = {}};
+  const auto tokenizer = trainer::make_tokenizer(options, watch);  // 400 pieces for 257 and 300 characters
+  EXPECT_LE(tokenizer->vocab_size(), 400);
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode(characters_without_spaces())), characters_without_spaces());
+  EXPECT_LT(tokenizer->encode(characters_without_spaces()).size(), 0.6 * 90000);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], AllOf(HasSubstr("data.vocab_size = 400"), HasSubstr("go as bytes")));
+  options.vocab_size = 1024;
+  trainer::make_tokenizer(options, watch);
+  EXPECT_EQ(warnings.size(), 1u) << "there is room for all";
+}
+
+TEST(Bpe, RefusesTextWithoutACharacterToLearn) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  write_bytes(folder / "text", std::string(5000, '\n'));
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }),
+              AllOf(HasSubstr("data.path"), HasSubstr("no line")));
+}
+
+TEST(Bpe, BySourceNeedsAllSourcesWhereItIsTrained) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  options.shards = "by_source";
+  options.path.push_back(folder / "elsewhere");
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }),
+              AllOf(HasSubstr(folder / "elsewhere"), HasSubstr("give data.tokenizer")));
+}
+
+// Runs know their tokens by it.
+TEST(Bpe, IsWhatItWas) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(trainer::xxh3_128_hex(trainer::make_tokenizer(bpe_options(folder))->to_bytes()), "PINNED_BPE");
 }
 
 TEST(StoredTokenizer, GivesTheSameTokens) {
@@ -164,8 +225,33 @@ TEST(TokenizerFile, IsASentencePieceModel) {
   write_bytes(folder / "spm.model", "rubbish");
   EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr("spm.model"));
   options.tokenizer = "btyes";
+  EXPECT_THAT(
+      message_of([&] { trainer::make_tokenizer(options); }),
+      AllOf(HasSubstr("expected bytes, bpe, a SentencePiece model"), HasSubstr("found no file 'btyes'")));
+}
+
+TEST(TokenizerFile, IsThatOfARun) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  const std::string stored = trainer::make_tokenizer(options)->to_bytes();
+  std::filesystem::create_directories(folder / "run/checkpoints/step-20/worker-1");
+  options.tokenizer = folder / "run";
   EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }),
-              HasSubstr("expected bytes, bpe or a SentencePiece model file; found no file 'btyes'"));
+              HasSubstr("which has no file `tokenizer`"));
+  write_bytes(folder / "run/tokenizer", stored);
+  for (const std::string path :
+       {"run", "run/", "run/tokenizer", "run/checkpoints/step-20", "run/checkpoints/step-20/worker-1"}) {
+    options.tokenizer = folder / path;
+    EXPECT_TRUE(trainer::make_tokenizer(options)->to_bytes() == stored) << path;
+  }
+}
+
+TEST(TokenizerFile, RefusesAPipeWithoutWaiting) {
+  const TemporaryFolder folder;
+  DataOptions options = bpe_options(folder);
+  options.tokenizer = folder / "pipe";
+  ASSERT_EQ(::mkfifo(options.tokenizer.c_str(), 0600), 0);
+  EXPECT_THAT(message_of([&] { trainer::make_tokenizer(options); }), HasSubstr(options.tokenizer));
 }
 
 TEST(Bpe, RefusesAMissingOrEmptyCorpusByName) {
