@@ -24,7 +24,8 @@ def some_text(lines, seed=1):
 
 class Texts(JobCase):
     def thinwire(self, *words, cwd=None):
-        return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=120, cwd=cwd)
+        return subprocess.run([PROGRAM, *words], capture_output=True, text=True, errors="replace", timeout=120,
+                              cwd=cwd)
 
     def launch(self, *words, workers=1):
         return self.thinwire("launch", self.config, "-n", str(workers), "--set", "run.dir=" + self.run_dir, *words)
