@@ -1,5 +1,6 @@
 #include "trainer/inner/adamw.h"
 #include "trainer/inner/muon.h"
+#include "trainer/inner/optimizer_plan.h"
 #include "trainer/inner/sgd.h"
 #include "trainer/named.h"
 #include "trainer/registries.h"
@@ -7,16 +8,28 @@
 namespace thinwire::trainer {
 namespace {
 
+// Buffers of a tensor's size.
+int two_moments(const InnerOptions&, const TensorShape&) {
+  return 2;
+}
+int muon_buffers(const InnerOptions&, const TensorShape& tensor) {
+  return tensor.group == TensorGroup::kMatrix && tensor.block >= 0 ? 1 : 2;
+}
+int sgd_buffers(const InnerOptions& options, const TensorShape&) {
+  return options.betas.empty() || options.betas[0] == 0 ? 0 : 1;
+}
+
 struct Optimizer {
   const char* name;
   std::unique_ptr<InnerOptimizer> (*make)(const InnerOptions&, const std::vector<TrainedTensor>&);
+  int (*buffers)(const InnerOptions&, const TensorShape&);
   std::string_view keys;  // that not every optimiser reads
 };
 
 constexpr Optimizer kOptimizers[] = {
-    {"adamw", make_adamw, "inner.betas"},
-    {"muon", make_muon, "inner.betas inner.momentum"},
-    {"sgd", make_sgd, "inner.betas"},
+    {"adamw", make_adamw, two_moments, "inner.betas"},
+    {"muon", make_muon, muon_buffers, "inner.betas inner.momentum"},
+    {"sgd", make_sgd, sgd_buffers, "inner.betas"},
 };
 
 }  // namespace
@@ -24,6 +37,15 @@ constexpr Optimizer kOptimizers[] = {
 std::unique_ptr<InnerOptimizer> make_inner_optimizer(const InnerOptions& options,
                                                      const std::vector<TrainedTensor>& trained) {
   return find_named(kOptimizers, "inner.optimizer", options.optimizer).make(options, trained);
+}
+
+std::int64_t optimizer_values(const InnerOptions& options, const std::vector<TensorShape>& tensors) {
+  const Optimizer& optimizer = find_named(kOptimizers, "inner.optimizer", options.optimizer);
+  std::int64_t values = 0;
+  for (const TensorShape& tensor : tensors) {
+    if (tensor.trains) values += tensor.values * optimizer.buffers(options, tensor);
+  }
+  return values;
 }
 
 std::vector<EntryKeys> optimizer_keys() {

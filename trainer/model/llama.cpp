@@ -1,5 +1,6 @@
 #include "trainer/model/llama.h"
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -158,10 +159,19 @@ void require(bool fits, const std::string& expected, const std::string& found) {
   if (!fits) throw std::invalid_argument("[model] expected " + expected + ", found " + found);
 }
 
-ModelOptions resolve(ModelOptions options) {
+// Far beyond every machine, and far from where the arithmetic of sizes ends.
+constexpr double kMostValues = 1e13;
+constexpr std::int64_t kMostLayers = 100000;
+constexpr std::int64_t kMostWidth = std::int64_t{1} << 32;
+
+}  // namespace
+
+ModelOptions settled_llama_sizes(const ModelOptions& given) {
+  ModelOptions options = given;
   const auto text = [](std::int64_t value) { return std::to_string(value); };
   require(options.layers > 0, "layers > 0", text(options.layers));
   require(options.width > 0, "width > 0", text(options.width));
+  require(options.width <= kMostWidth, "a width that some machine can hold", text(options.width));
   require(options.vocab > 0, "vocab > 0", text(options.vocab));
   require(options.context > 0, "context > 0", text(options.context));
   require(options.heads > 0 && options.width % options.heads == 0,
@@ -175,6 +185,37 @@ ModelOptions resolve(ModelOptions options) {
   require(options.mlp_width > 0, "mlp_width > 0", text(options.mlp_width));
   return options;
 }
+
+std::vector<LayerShape> llama_layers(const ModelOptions& options) {
+  const double width = static_cast<double>(options.width), mlp_width = static_cast<double>(options.mlp_width);
+  const double values = static_cast<double>(options.layers) * width * (2 * width + 3 * mlp_width) +
+                        width * static_cast<double>(options.vocab) +
+                        width * static_cast<double>(options.context);
+  require(options.layers <= kMostLayers && values <= kMostValues, "a model that some machine can hold",
+          fmt::format("{} layers of width {}, {:.3g} parameters", options.layers, options.width, values));
+  const std::int64_t kv_width = options.kv_heads * (options.width / options.heads);
+  std::vector<LayerShape> layers = {{"embedding", options.vocab, options.width}};
+  for (std::int64_t n = 0; n < options.layers; ++n) {
+    const std::string block = "blocks." + std::to_string(n);
+    const auto linear = [&](const char* name, std::int64_t out, std::int64_t in) {
+      layers.push_back({block + name, out, in, true});
+    };
+    layers.push_back({block + ".attention_norm", options.width});
+    linear(".attention.q", options.width, options.width);
+    linear(".attention.k", kv_width, options.width);
+    linear(".attention.v", kv_width, options.width);
+    linear(".attention.o", options.width, options.width);
+    layers.push_back({block + ".mlp_norm", options.width});
+    linear(".mlp.gate", options.mlp_width, options.width);
+    linear(".mlp.up", options.mlp_width, options.width);
+    linear(".mlp.down", options.width, options.mlp_width);
+  }
+  layers.push_back({"norm", options.width});
+  if (!options.tied) layers.push_back({"head", options.vocab, options.width, true});
+  return layers;
+}
+
+namespace {
 
 void initialise(LanguageModel& model, std::uint64_t seed) {
   const double residual_scale = 1 / std::sqrt(2.0 * static_cast<double>(model.num_blocks()));
@@ -194,7 +235,7 @@ void initialise(LanguageModel& model, std::uint64_t seed) {
 
 std::shared_ptr<LanguageModel> make_llama(const ModelOptions& options, const quant::LinearFactory& linear,
                                           std::uint64_t seed) {
-  auto model = std::make_shared<Llama>(resolve(options), linear);
+  auto model = std::make_shared<Llama>(settled_llama_sizes(options), linear);
   initialise(*model, seed);
   return model;
 }

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "trainer/model/language_model.h"
+#include "trainer/model/model_layers.h"
 
 namespace thinwire::trainer {
 
@@ -27,5 +28,9 @@ inline constexpr double kRotaryBase = 10000;
 // Throws std::invalid_argument that names the size that does not fit.
 std::shared_ptr<LanguageModel> make_llama(const ModelOptions& options, const quant::LinearFactory& linear,
                                           std::uint64_t seed);
+
+// Of trainer/model/model_layers.h.
+ModelOptions settled_llama_sizes(const ModelOptions& options);
+std::vector<LayerShape> llama_layers(const ModelOptions& options);
 
 }  // namespace thinwire::trainer

@@ -33,26 +33,49 @@ struct FlatRange {
   std::size_t size = 0;
 };
 
+// What the layout asks of a tensor.
+struct FlatItem {
+  std::int64_t block = -1;  // as in TrainedTensor
+  TensorGroup group = TensorGroup::kMatrix;
+  std::size_t values = 0;
+};
+
+// Where everything lies, without the values.
+struct FlatLayout {
+  struct Place {
+    std::size_t item = 0;    // index into what was laid out
+    std::size_t offset = 0;  // into the flat buffer
+  };
+  std::vector<Place> places;         // by offset
+  std::vector<FlatRange> fragments;  // they start on cache lines
+  std::optional<std::size_t> rest_fragment;
+  std::vector<FlatRange> padding;
+  std::size_t flat_size = 0;
+};
+
+// Throws std::invalid_argument for more block fragments than blocks.
+FlatLayout lay_out(const std::vector<FlatItem>& items, const FragmentPlan& plan);
+
 class FlatParameters {
  public:
   // Moves the storage of the tensors; their values stay. Throws std::invalid_argument for a tensor that is
   // not a float32 leaf, or more block fragments than blocks.
   FlatParameters(std::vector<TrainedTensor> tensors, const FragmentPlan& plan);
 
-  std::size_t num_fragments() const { return fragments_.size(); }
-  const FlatRange& fragment(std::size_t p) const { return fragments_.at(p); }
+  std::size_t num_fragments() const { return layout_.fragments.size(); }
+  const FlatRange& fragment(std::size_t p) const { return layout_.fragments.at(p); }
   // The fragment of what belongs to no block: embeddings, head and final norm. None with kWhole, or if
   // nothing of the kind travels.
-  std::optional<std::size_t> rest_fragment() const { return rest_fragment_; }
-  // Length of a buffer with one place for every value of every fragment; fragments start on cache lines.
-  std::size_t flat_size() const { return flat_size_; }
+  std::optional<std::size_t> rest_fragment() const { return layout_.rest_fragment; }
+  // Length of a buffer with one place for every value of every fragment.
+  std::size_t flat_size() const { return layout_.flat_size; }
 
   // The live values.
   std::span<float> values();
   std::span<const float> values() const;
 
   // Where no tensor lies. Starts as zeros; a format without a zero moves it.
-  const std::vector<FlatRange>& padding() const { return padding_; }
+  const std::vector<FlatRange>& padding() const { return layout_.padding; }
 
   // Brings values of a fragment's tensors that lie below their least back to it. values: those of `fragment`,
   // of the live ones or of a buffer of the same layout. Returns how many there were.
@@ -74,14 +97,9 @@ class FlatParameters {
     std::size_t offset = 0;  // into the flat buffer
   };
 
-  void lay_out_fragment(std::vector<TrainedTensor> members, std::size_t codec_block);
-
+  FlatLayout layout_;
   std::vector<Place> places_;  // by offset
-  std::vector<FlatRange> fragments_;
-  std::optional<std::size_t> rest_fragment_;
-  std::vector<FlatRange> padding_;
-  std::size_t flat_size_ = 0;
-  at::Tensor storage_;  // float32 [flat_size]
+  at::Tensor storage_;         // float32 [flat_size]
 };
 
 }  // namespace thinwire::trainer

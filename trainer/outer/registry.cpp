@@ -6,6 +6,7 @@
 #include "trainer/named.h"
 #include "trainer/outer/data_parallel.h"
 #include "trainer/outer/eager_diloco.h"
+#include "trainer/outer/method.h"
 #include "trainer/outer/no_exchange.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/outer/streaming_diloco.h"
@@ -34,12 +35,12 @@ std::unique_ptr<OuterLoop> make_diloco(const OuterContext& context, Travelling t
   return std::make_unique<StreamingDiLoCo>(whole, std::move(travelling), FragmentLayout::kWhole);
 }
 
-FragmentLayout layout_of(const OuterContext& context) {
-  return context.options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
+FragmentLayout layout_of(const OuterOptions& options) {
+  return options.layout == "sequential" ? FragmentLayout::kSequential : FragmentLayout::kStrided;
 }
 
 std::unique_ptr<OuterLoop> make_eager(const OuterContext& context, Travelling travelling) {
-  return std::make_unique<EagerDiLoCo>(context, std::move(travelling), layout_of(context));
+  return std::make_unique<EagerDiLoCo>(context, std::move(travelling), layout_of(context.options));
 }
 
 std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travelling travelling) {
@@ -49,7 +50,31 @@ std::unique_ptr<OuterLoop> make_streaming(const OuterContext& context, Travellin
                     "fragment must have "
                     "arrived before it is sent again",
                     context.options.sync_every, context.options.overlap));
-  return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout_of(context));
+  return std::make_unique<StreamingDiLoCo>(context, std::move(travelling), layout_of(context.options));
+}
+
+// Buffers: the gradients of ddp; (G, V) of the streamed methods, and (E, U) of eager updates.
+Rhythm no_rhythm(const OuterOptions&) {
+  return {};
+}
+Rhythm ddp_rhythm(const OuterOptions&) {
+  return {.period = 1, .flat_buffers = 1};
+}
+Rhythm diloco_rhythm(const OuterOptions& options) {
+  return {.period = options.sync_every, .syncs_at_the_end = options.final_sync, .flat_buffers = 2};
+}
+Rhythm streaming_rhythm(const OuterOptions& options) {
+  return {.period = options.sync_every,
+          .layout = layout_of(options),
+          .sends_at_last_step = options.overlap == 0,
+          .syncs_at_the_end = options.final_sync,
+          .flat_buffers = 2};
+}
+Rhythm eager_rhythm(const OuterOptions& options) {
+  return {.period = options.sync_every,
+          .layout = layout_of(options),
+          .syncs_at_the_end = options.final_sync,
+          .flat_buffers = 4};
 }
 
 // What every exchange reads of the config, every outer step besides, and every method with fragments.
@@ -67,17 +92,18 @@ std::string fragment_keys() {
 struct Method {
   const char* name;
   Factory make;
+  Rhythm (*rhythm)(const OuterOptions&);
   std::string (*keys)();       // that it reads
   bool has_fragments = false;  // of blocks, and one of the rest
 };
 
 constexpr Method kMethods[] = {
-    {"none", make_none, [] { return std::string(); }},
-    {"ddp", make_ddp, exchange_keys},
-    {"diloco", make_diloco, step_keys},
-    {"streaming_diloco", make_streaming,
+    {"none", make_none, no_rhythm, [] { return std::string(); }},
+    {"ddp", make_ddp, ddp_rhythm, exchange_keys},
+    {"diloco", make_diloco, diloco_rhythm, step_keys},
+    {"streaming_diloco", make_streaming, streaming_rhythm,
      [] { return fmt::format("{} outer.overlap outer.alpha", fragment_keys()); }, true},
-    {"eager_diloco", make_eager, fragment_keys, true},
+    {"eager_diloco", make_eager, eager_rhythm, fragment_keys, true},
 };
 
 }  // namespace
@@ -90,6 +116,10 @@ std::unique_ptr<OuterLoop> make_outer_loop(const OuterContext& context, Travelli
                     "embeddings; leave it out",
                     method.name));
   return method.make(context, std::move(travelling));
+}
+
+Rhythm rhythm_of(const OuterOptions& options) {
+  return find_named(kMethods, "outer.method", options.method).rhythm(options);
 }
 
 std::vector<EntryKeys> method_keys() {

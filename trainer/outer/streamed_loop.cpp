@@ -8,6 +8,7 @@
 
 #include "quant/codec/codec.h"
 #include "trainer/outer/digest.h"
+#include "trainer/outer/outer_plan.h"
 
 namespace thinwire::trainer {
 
@@ -33,8 +34,7 @@ StreamedLoop::StreamedLoop(const OuterContext& context, std::vector<TrainedTenso
   for (std::size_t p = 0; p < count; ++p) {
     Fragment fragment;
     fragment.range = parameters_.fragment(p);
-    fragment.offset_step =
-        static_cast<std::int64_t>(p) * context.options.sync_every / static_cast<std::int64_t>(count);
+    fragment.offset_step = offset_of_fragment(p, count, context.options.sync_every);
     fragment.exchange = std::make_unique<FragmentExchange>(
         context_, p == parameters_.rest_fragment() ? rest_codec_ : codec_, static_cast<std::uint32_t>(p),
         fragment.range.size, [this, p](std::size_t offset) { return parameters_.describe(p, offset); });
@@ -44,7 +44,7 @@ StreamedLoop::StreamedLoop(const OuterContext& context, std::vector<TrainedTenso
 }
 
 bool StreamedLoop::is_due(const Fragment& fragment, std::int64_t step) const {
-  return step > 0 && (step - fragment.offset_step) % context_.options.sync_every == 0;
+  return ends_period(step, fragment.offset_step, context_.options.sync_every);
 }
 
 bool StreamedLoop::has_drifted(const Fragment& fragment, std::int64_t step) const {

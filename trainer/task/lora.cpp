@@ -4,6 +4,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "quant/codec/codec.h"
 #include "quant/nn/lora_linear.h"
 #include "trainer/model_tensors.h"
 #include "trainer/random.h"
@@ -52,19 +53,50 @@ class LoraTask final : public ModelTask {
   std::vector<quant::LoraLinear*> layers_;  // the model's
 };
 
+quant::LoraLinearOptions layer_options(const Options& options) {
+  return {.rank = options.lora.rank,
+          .alpha = options.lora.alpha,
+          .dropout = options.lora.dropout,
+          .codec = options.lora.base};
+}
+
 }  // namespace
 
 quant::LinearFactory lora_layers(const Options& options) {
-  const quant::LoraLinearOptions layer{.rank = options.lora.rank,
-                                       .alpha = options.lora.alpha,
-                                       .dropout = options.lora.dropout,
-                                       .codec = options.lora.base};
-  return [layer, seed = options.run.seed, pattern = LayerPattern("lora.match", options.lora.match)](
+  return [layer = layer_options(options), seed = options.run.seed,
+          pattern = LayerPattern("lora.match", options.lora.match)](
              const std::string& name, std::int64_t in, std::int64_t out) -> std::shared_ptr<quant::Linear> {
     if (!pattern.matches(name)) return quant::make_float_linear(in, out);
     const std::uint64_t stream = random_stream(seed, "lora " + name)();
     return std::make_shared<quant::LoraLinear>(in, out, layer, at::detail::createCPUGenerator(stream));
   };
+}
+
+std::vector<TensorShape> lora_tensors(const Options& given, const std::vector<LayerShape>& layers) {
+  const Options& options = checked(given);
+  const LayerPattern pattern("lora.match", options.lora.match);
+  const quant::LoraLinearOptions own = layer_options(options);
+  const auto codec = quant::make_codec({.name = own.codec, .block = own.block});
+  std::vector<TensorShape> tensors;
+  const auto add_factor = [&](const LayerShape& layer, const char* name, std::int64_t rows,
+                              std::int64_t columns) {
+    TensorShape factor = float_weight({layer.path, rows, columns}, true);
+    factor.name = layer.path + name;
+    tensors.push_back(factor);
+  };
+  for (const LayerShape& layer : layers) {
+    TensorShape base = float_weight(layer, false);
+    const bool is_adapted = layer.is_linear && pattern.matches(layer.path);
+    if (is_adapted) {
+      base.name = layer.path + ".base";
+      base.bytes = codec->encoded_bytes(static_cast<std::size_t>(layer.values()));
+    }
+    tensors.push_back(base);
+    if (!is_adapted) continue;
+    add_factor(layer, ".lora_a", own.rank, layer.columns);
+    add_factor(layer, ".lora_b", layer.rows, own.rank);
+  }
+  return tensors;
 }
 
 std::unique_ptr<Task> make_lora_task(const Options& options) {

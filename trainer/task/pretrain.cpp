@@ -25,6 +25,22 @@ quant::LinearFactory float_layers(const Options&) {
       [](const std::string&, std::int64_t in, std::int64_t out) { return quant::make_float_linear(in, out); };
 }
 
+TensorShape float_weight(const LayerShape& layer, bool trains) {
+  return {.name = layer.path + ".weight",
+          .values = layer.values(),
+          .trains = trains,
+          .travels = trains,
+          .group = layer.columns == 0 ? TensorGroup::kVector : TensorGroup::kMatrix,
+          .block = block_of(layer.path + ".weight"),
+          .bytes = static_cast<std::uint64_t>(layer.values()) * sizeof(float)};
+}
+
+std::vector<TensorShape> float_tensors(const Options&, const std::vector<LayerShape>& layers) {
+  std::vector<TensorShape> tensors;
+  for (const LayerShape& layer : layers) tensors.push_back(float_weight(layer, true));
+  return tensors;
+}
+
 std::unique_ptr<Task> make_pretrain_task(const Options& options) {
   return std::make_unique<PretrainTask>(make_started_model(options, float_layers(options)));
 }

@@ -43,16 +43,21 @@ std::vector<Rule> parse_rules(const QuantOptions& options) {
   return rules;
 }
 
+// Of the first rule that matches; no bits where there is none.
+quant::LsqOptions bits_of_layer(const std::vector<Rule>& rules, const std::string& name) {
+  for (const Rule& rule : rules) {
+    if (rule.pattern.matches(name)) return rule.bits;
+  }
+  return {.weight_bits = 0, .activation_bits = 0};
+}
+
 template <typename Layer>
 quant::LinearFactory layers_by_rule(const Options& options) {
   return [rules = parse_rules(options.quant)](const std::string& name, std::int64_t in,
                                               std::int64_t out) -> std::shared_ptr<quant::Linear> {
-    for (const Rule& rule : rules) {
-      if (!rule.pattern.matches(name)) continue;
-      if (rule.bits.weight_bits == 0 && rule.bits.activation_bits == 0) break;
-      return std::make_shared<Layer>(in, out, rule.bits);
-    }
-    return quant::make_float_linear(in, out);
+    const quant::LsqOptions bits = bits_of_layer(rules, name);
+    if (bits.weight_bits == 0 && bits.activation_bits == 0) return quant::make_float_linear(in, out);
+    return std::make_shared<Layer>(in, out, bits);
   };
 }
 
@@ -116,6 +121,25 @@ quant::LinearFactory qat_layers(const Options& options) {
 
 quant::LinearFactory packed_qat_layers(const Options& options) {
   return layers_by_rule<quant::PackedLsqLinear>(options);
+}
+
+std::vector<TensorShape> qat_tensors(const Options& options, const std::vector<LayerShape>& layers) {
+  const std::vector<Rule> rules = parse_rules(options.quant);
+  std::vector<TensorShape> tensors;
+  const auto add_steps = [&](const LayerShape& layer, const char* name, std::int64_t values) {
+    TensorShape steps = float_weight({layer.path, values}, true);
+    steps.name = layer.path + name;
+    steps.group = TensorGroup::kScale;
+    tensors.push_back(steps);
+  };
+  for (const LayerShape& layer : layers) {
+    tensors.push_back(float_weight(layer, true));
+    if (!layer.is_linear) continue;
+    const quant::LsqOptions bits = bits_of_layer(rules, layer.path);
+    if (bits.weight_bits > 0) add_steps(layer, ".weight_step", layer.rows);
+    if (bits.activation_bits > 0) add_steps(layer, ".activation_step", 1);
+  }
+  return tensors;
 }
 
 std::unique_ptr<Task> make_qat_task(const Options& options) {

@@ -8,11 +8,11 @@ namespace thinwire::trainer {
 namespace {
 
 constexpr std::array kTaskKinds = {
-    TaskKind{"pretrain", make_pretrain_task, float_layers, float_layers},
-    TaskKind{"qat", make_qat_task, qat_layers, packed_qat_layers, "quant.rule"},
-    TaskKind{"lora", make_lora_task, lora_layers, lora_layers,
+    TaskKind{"pretrain", make_pretrain_task, float_layers, float_layers, float_tensors},
+    TaskKind{"qat", make_qat_task, qat_layers, packed_qat_layers, qat_tensors, "quant.rule"},
+    TaskKind{"lora", make_lora_task, lora_layers, lora_layers, lora_tensors,
              "lora.match lora.rank lora.alpha lora.dropout lora.base"},
-    TaskKind{"distill", make_distill_task, distill_layers, packed_distill_layers,
+    TaskKind{"distill", make_distill_task, distill_layers, packed_distill_layers, float_tensors,
              "task.teacher distill.match distill.temperature distill.logits distill.hidden distill.labels"},
 };
 
@@ -30,6 +30,10 @@ std::vector<EntryKeys> task_keys() {
 
 std::vector<std::string> task_kinds() {
   return names_of(kTaskKinds);
+}
+
+std::vector<TensorShape> task_tensors(const Options& options, const std::vector<LayerShape>& layers) {
+  return find_task_kind(options.task.kind).tensors(options, layers);
 }
 
 std::unique_ptr<Task> make_task(const Options& options) {

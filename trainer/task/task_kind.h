@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "quant/nn/linear.h"
 #include "trainer/task/task.h"
+#include "trainer/task/task_tensors.h"
 
 namespace thinwire::trainer {
 
@@ -15,7 +17,9 @@ struct TaskKind {
   std::unique_ptr<Task> (*make)(const Options&);
   quant::LinearFactory (*layers)(const Options&);         // of the model that trains
   quant::LinearFactory (*packed_layers)(const Options&);  // of the model that is deployed
-  std::string_view keys = {};                             // of the config, that not every kind reads
+  std::vector<TensorShape> (*tensors)(const Options&,
+                                      const std::vector<LayerShape>&);  // as in task_tensors.h
+  std::string_view keys = {};  // of the config, that not every kind reads
 };
 
 // Throws std::invalid_argument that names the known kinds.
