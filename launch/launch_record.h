@@ -1,5 +1,5 @@
-// How the world of a run was started, kept in RUN/launch.json for `resume`. Worker 0 writes it, once it holds
-// the run's lock.
+// How the world of a run was started, kept in RUN/launch.json for `resume`. Worker 0 writes it when the run
+// begins.
 #pragma once
 
 #include <optional>

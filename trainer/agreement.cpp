@@ -186,7 +186,6 @@ std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, cons
                         options.data.tokenizer));
       bytes = made;
     }
-    write_file_atomically(path, bytes);
   });
   return tokenizer_from_bytes(text_of(engine.broadcast(0, bytes_of(bytes), kMaxTokenizerBytes)));
 }

@@ -159,15 +159,29 @@ std::string shape_of(const nlohmann::json& record) {
 
 }  // namespace
 
+namespace {
+
+void require_no_loose_link(fs::path path) {
+  if (!path.has_filename()) path = path.parent_path();  // "run/"
+  if (!fs::is_symlink(fs::symlink_status(path)) || fs::exists(path)) return;
+  throw std::runtime_error(
+      fmt::format("{}: is a link that leads nowhere, to {}; make that folder, or remove the link",
+                  path.string(), fs::read_symlink(path).string()));
+}
+
+}  // namespace
+
 bool holds_run(const std::string& dir) {
   try {
+    require_no_loose_link(dir);
     if (!fs::exists(dir)) return false;
     if (!fs::is_directory(dir)) throw std::runtime_error(dir + ": expected a run's folder, found a file");
-    for (const char* name :
-         {"config.toml", "checkpoints", "metrics.jsonl", "commits.jsonl", "summary.json"}) {
+    for (const char* name : {"config.toml", "metrics.jsonl", "commits.jsonl", "summary.json"}) {
       if (fs::exists(fs::symlink_status(fs::path(dir) / name))) return true;
     }
-    return false;
+    const fs::path checkpoints = fs::path(dir) / "checkpoints";
+    require_no_loose_link(checkpoints);
+    return fs::exists(checkpoints) && !(fs::is_directory(checkpoints) && fs::is_empty(checkpoints));
   } catch (const fs::filesystem_error& error) {
     throw std::runtime_error(
         fmt::format("cannot look into the run folder {}: {}", dir, error.code().message()));
@@ -175,6 +189,12 @@ bool holds_run(const std::string& dir) {
 }
 
 RunLock::RunLock(const std::string& dir) : fd_(lock_folder(dir)) {}
+
+std::string RunLock::owner(const std::string& dir) {
+  const Descriptor fd(
+      ::open((fs::path(dir) / ".lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  return fd.get() < 0 ? "" : owner_of(fd.get());
+}
 
 JsonLines::JsonLines(const std::string& path, std::int64_t keep_through, std::int64_t written)
     : lines_(written), file_(open(path, keep_through)) {}

@@ -14,7 +14,8 @@
 namespace thinwire::trainer {
 
 // True if the folder holds a run: its config, checkpoints or logs. False for a folder that is empty or not
-// there. Throws std::runtime_error if it cannot be looked into or is no folder.
+// there; empty folders in it are no run. Throws std::runtime_error if it cannot be looked into, is no folder,
+// or is or holds a link that leads nowhere.
 bool holds_run(const std::string& dir);
 
 // An exclusive lock on a run folder (flock on RUN/.lock), released by the destructor or by the process's
@@ -23,6 +24,10 @@ bool holds_run(const std::string& dir);
 class RunLock {
  public:
   explicit RunLock(const std::string& dir);
+
+  // Who holds the lock of a folder, or held it last, for comparing and for messages: "process 123 on host
+  // name". Empty where nothing says it.
+  static std::string owner(const std::string& dir);
 
  private:
   Descriptor fd_;

@@ -26,6 +26,7 @@
 #include "trainer/pulse.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_log.h"
+#include "trainer/run_removal.h"
 #include "trainer/stop_watch.h"
 #include "trainer/task/task.h"
 
@@ -45,6 +46,7 @@ class Worker {
   void restore();
   void announce_learning_rate(double before) const;
   void begin_record();
+  void make_room();
   void write_config() const;
   RunResult train();
   RunResult finish();
@@ -107,8 +109,6 @@ Worker::Worker(const WorkerContext& context)
   at::set_num_threads(options_.run.threads);
   std::filesystem::create_directories(options_.run.dir);
   if (leads()) lock_ = std::make_unique<RunLock>(options_.run.dir);
-  if (leads() && !context_.launch_record.empty())
-    write_file_atomically(options_.run.dir + "/launch.json", context_.launch_record);
   compare_configs(engine_, context_.shared_config);
   if (context_.resume) find_resume_point();
   if (leads() && start_step_ > 0) require_stored_tokenizer(options_.run.dir, checkpoints_.meta(start_step_));
@@ -174,6 +174,11 @@ RunResult Worker::run() {
 
 // Only now is it a run: after a setting or a path that was refused, the folder may be used again.
 void Worker::begin_record() {
+  if (context_.overwrite) make_room();
+  if (leads() && !context_.launch_record.empty())
+    write_file_atomically(options_.run.dir + "/launch.json", context_.launch_record);
+  if (leads() && start_step_ == 0)
+    write_file_atomically(options_.run.dir + "/tokenizer", tokenizer_->to_bytes());
   checkpoints_.drop_after(start_step_);
   write_config();
   log_ = std::make_unique<RunLog>(options_.run.dir, leads(), options_.log.tensorboard,
@@ -187,6 +192,17 @@ void Worker::begin_record() {
                                  {"workers", engine_.size()},
                                  {"changes", context_.changes}};
   if (!append_history(options_.run.dir, record)) warn("history.jsonl cannot be written");
+}
+
+// Worker 0's folder first; then those of workers that have one of their own, as the owner's name in them
+// tells.
+void Worker::make_room() {
+  if (leads()) remove_run(options_.run.dir);
+  const std::string owner = RunLock::owner(options_.run.dir);
+  const std::vector<nlohmann::json> owners = gather_json(engine_, owner, "run folders");
+  if (leads() || owner == owners.front()) return;
+  const RunLock own(options_.run.dir);
+  remove_run(options_.run.dir);
 }
 
 RunResult Worker::train() {
@@ -465,7 +481,6 @@ State Worker::state(std::int64_t step) const {
   state.add("outer", outer_->state());
   state.add("data", batches_->state());
   state.meta["step"] = step;
-  state.meta["finished"] = step == options_.inner.steps;
   state.meta["workers"] = engine_.size();
   state.meta["tokenizer"] = xxh3_128_hex(tokenizer_->to_bytes());
   state.meta["travelling_values"] = travelling_values_;
@@ -488,12 +503,11 @@ void Worker::find_resume_point() {
     if (leads()) note("no checkpoint to go on from: begins at step 0");
     return;
   }
-  // A checkpoint under way cannot become the last: its parameters are not synced.
-  const bool is_end = checkpoints_.meta(start_step_).value("finished", false);
-  if (steps < start_step_ || (steps == start_step_ && !is_end))
+  if (start_step_ > steps)
     throw std::invalid_argument(
-        fmt::format("inner.steps: expected more than {}, the step of the checkpoint in {}, found {}",
-                    start_step_ - (is_end ? 1 : 0), options_.run.dir, steps));
+        fmt::format("inner.steps: expected at least {}, the step of the checkpoint in {}, "
+                    "found {}",
+                    start_step_, options_.run.dir, steps));
   if (const int workers = checkpoints_.meta(start_step_).at("workers"); workers != engine_.size())
     throw std::invalid_argument(
         fmt::format("the checkpoint of step {} in {} is of {} workers, this world has {}; resume with -n {}",

@@ -29,9 +29,10 @@ struct WorkerContext {
   std::string shared_config;  // the part of it that must be equal on all workers
   bool resume = false;        // go on from the newest checkpoint that is whole on all workers
   bool start_over = false;  // with resume: begin at step 0 again where no checkpoint is whole on all workers
+  bool overwrite = false;   // without resume: what a run has made in the folder goes, once this one can begin
   // With resume: what this start changes of the run's config, {"inner.lr": [before, after]}, for its history.
   nlohmann::json changes = nlohmann::json::object();
-  std::string launch_record;  // of worker 0, kept as launch.json from the moment it holds the run's lock
+  std::string launch_record;               // of worker 0, kept as launch.json once the run begins
   comm::ProgressEngine* engine = nullptr;  // started
   // The signal that asks the run to stop, 0 for none: agree on a step, checkpoint, return.
   const std::atomic<int>* stop_signal = nullptr;

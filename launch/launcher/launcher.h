@@ -20,6 +20,7 @@ struct Job {
   int workers = 1;           // 0: as many as the world has that starts them
   bool resume = false;
   bool start_over = false;                            // as in trainer::WorkerContext
+  bool overwrite = false;                             // as there
   nlohmann::json changes = nlohmann::json::object();  // as there
   std::string hosts{};  // a file of hosts for launchers that cross machines, absolute; empty: this one
 };

@@ -13,6 +13,8 @@ trainer::WorkerContext worker_context(const Job& job, int workers) {
   context.launch_record = launch_record_text(job, workers);
   context.resume = job.resume;
   context.start_over = job.start_over;
+  context.overwrite = job.overwrite;
+  if (job.overwrite) context.shared_config += "--overwrite\n";
   context.changes = job.changes;
   context.to_toml = to_toml;
   return context;

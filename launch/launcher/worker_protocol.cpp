@@ -58,6 +58,7 @@ std::string job_to_text(const Job& job) {
                   {"workers", job.workers},
                   {"resume", job.resume},
                   {"start_over", job.start_over},
+                  {"overwrite", job.overwrite},
                   {"changes", job.changes},
                   {"hosts", job.hosts},
                   {"ignores_hangup", ignores_hangup()}});
@@ -71,6 +72,7 @@ Job job_from_text(const std::string& text) {
     job.workers = object.at("workers");
     job.resume = object.at("resume");
     job.start_over = object.at("start_over");
+    job.overwrite = object.at("overwrite");
     job.changes = object.at("changes");
     job.hosts = object.at("hosts");
     return job;

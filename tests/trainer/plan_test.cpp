@@ -184,11 +184,5 @@ TEST_F(Plan, IsThereAtOnceForModelsThatNoMachineHolds) {
   EXPECT_GT(plan_run(options, 2).tokens, 0);
 }
 
-TEST_F(Plan, AMissingTextIsNamed) {
-  Options options = options_of("pretrain");
-  options.data.path = {"/no/such/text"};
-  EXPECT_THAT(message_of([&] { plan_run(options, 1); }), HasSubstr("'/no/such/text'"));
-}
-
 }  // namespace
 }  // namespace thinwire::trainer
