@@ -13,6 +13,7 @@
 
 #include "launch/bench/overlap_plan.h"
 #include "launch/bench/repetitions.h"
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "launch/config/config.h"
 #include "launch/launcher/launcher.h"
@@ -86,7 +87,9 @@ class Lab {
   explicit Lab(const BenchOverlapOptions& options) {
     std::vector<std::string> overrides = options.overrides;
     overrides.push_back("run.dir=" + run_dir());
-    base_ = load_config(options.config, overrides);
+    std::vector<std::string> notes;
+    base_ = load_config(options.config, overrides, &notes);
+    for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
     if (!options.backend.empty()) base_.comm.backend = options.backend;
     base_.checkpoint.every = 0;
     base_.log.eval_every = 0;
@@ -168,6 +171,7 @@ class Lab {
     options.inner.warmup = std::min(options.inner.warmup, steps);
     options.outer.method = arm.method;
     options.outer.codec = arm.codec;
+    options.outer.embeddings_codec.clear();  // an arm has one codec
     options.outer.overlap = tau;
     options.outer.error_feedback = arm.codec != std::string("fp32");
     if (fs::exists(folder_.file("tokenizer"))) options.data.tokenizer = folder_.file("tokenizer");
@@ -280,10 +284,10 @@ Run declare_bench_overlap(const CommandLine& line) {
   auto options = std::make_shared<BenchOverlapOptions>();
   CLI::App& app = line.app;
   app.add_option("config", options->config, "The job; examples/pretrain.toml if not given")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   app.add_option("--rate", options->rates, "Links by rate each way, 20mbit");
   app.add_option("--rtt", options->round_trips, "Round trips, 40ms");
-  app.add_option("--workers", options->workers, "Numbers of workers")->check(CLI::PositiveNumber);
+  app.add_option("--workers", options->workers, "Numbers of workers")->check(whole_number(1));
   app.add_option("--backend", options->backend, "threads or mpi; the config's if not given");
   app.add_option("--set", options->overrides, "section.key=value, over the file")->allow_extra_args(false);
   app.add_option("--svg", options->svg, "Write a plot to this file");

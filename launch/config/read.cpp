@@ -57,9 +57,17 @@ void make_paths_absolute(const KeyPlaces& places, trainer::Options& options) {
   }
 }
 
+// Back to its default.
+void leave_out(const std::string& name, trainer::Options& options) {
+  const auto dot = name.find('.');
+  const Key& key = *find_key(name.substr(0, dot), name.substr(dot + 1));
+  const toml::table table = parse_document("value = " + key.write(trainer::Options{}), name);
+  key.read(options, *table.get("value"), name);
+}
+
 // Keys that were given and act on nothing. Those of the file that act by its own choices are set aside: an
 // override took their meaning away.
-void refuse_idle_keys(const Reading& file, const Reading& all, std::vector<std::string>* notes) {
+void refuse_idle_keys(const Reading& file, Reading& all, std::vector<std::string>* notes) {
   std::map<std::string, std::vector<std::string>> set_aside;  // by the reason
   for (const auto& [key, place] : all.places) {
     const std::optional<Idle> idle = find_idle(key, all.options);
@@ -69,6 +77,9 @@ void refuse_idle_keys(const Reading& file, const Reading& all, std::vector<std::
     if (!of_file || find_idle(key, file.options))
       throw ConfigError(fmt::format("{}: {}: {}; {}", place, key, idle->why, idle->instead));
     set_aside[idle->why].push_back(key);
+  }
+  for (const auto& [why, keys] : set_aside) {
+    for (const std::string& key : keys) leave_out(key, all.options);
   }
   if (notes == nullptr) return;
   for (const auto& [why, keys] : set_aside)

@@ -56,11 +56,26 @@ bool sends_topk(const Options& o) {
   return o.outer.codec == "topk" || o.outer.embeddings_codec == "topk";
 }
 
+bool sends_rounded(const Options& o) {
+  return o.outer.codec != "fp32" || (!o.outer.embeddings_codec.empty() && o.outer.embeddings_codec != "fp32");
+}
+
+bool has_own_tokenizer(const Options& o) {
+  return o.model.from.empty() && o.task.teacher.empty();
+}
+
+constexpr const char* kInherited =
+    "means nothing to a run that starts from a model or has a teacher, whose tokenizer applies";
+
 constexpr Condition kConditions[] = {
+    {"data.tokenizer", has_own_tokenizer, kInherited, "leave it out"},
+    {"data.vocab_size", has_own_tokenizer, kInherited, "leave it out"},
     {"data.vocab_size", [](const Options& o) { return o.data.tokenizer == "bpe"; },
      "is the size of a bpe that the run trains", "leave it out, or set data.tokenizer = bpe"},
     {"inner.final_lr", [](const Options& o) { return o.inner.schedule != "constant"; },
      "means nothing to inner.schedule = constant", "leave it out, or take cosine"},
+    {"outer.rounding", sends_rounded, "means nothing to fp32, which does not round",
+     "leave it out, or take another outer.codec"},
     {"outer.k", sends_topk, "is topk's", "leave it out, or set outer.codec = topk"},
     {"outer.decay", [](const Options& o) { return o.outer.error_feedback; },
      "means nothing without a residual", "leave it out, or set outer.error_feedback = true"},

@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 
+from settings import meant
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CODECS = {
     "fp32": {"outer.codec": "fp32", "outer.error_feedback": "false"},
@@ -70,6 +72,7 @@ class Matrix:
         return settings
 
     def command(self, run, settings, workers, backend, simd):
+        settings = meant(settings)
         config = os.path.join(self.folder, "empty.toml")
         open(config, "w").close()
         overrides = ["--set", "run.dir=" + run]

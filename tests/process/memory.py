@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+from settings import meant
+
 WIDTH, SMALL, LARGE = 256, 8, 24
 SETTINGS = {"model.width": WIDTH, "model.heads": 8, "model.context": 16, "data.sequence": 16, "inner.batch": 1,
             "inner.steps": 9, "inner.warmup": 1, "log.every": 3, "log.tensorboard": "false", "checkpoint.every": 0,
@@ -40,7 +42,7 @@ def peak(program, text, blocks, method, codec, feedback, workers):
                     "run.dir": json.dumps(os.path.join(folder, "run")), "outer.method": json.dumps(method),
                     "outer.codec": json.dumps(codec), "outer.error_feedback": str(feedback).lower()}
         open(config, "w").close()
-        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        words = [word for key, value in meant(settings).items() for word in ("--set", f"{key}={value}")]
         result = subprocess.run([program, "launch", config, "-n", str(workers), "--backend", "mpi", "--json", *words],
                                 capture_output=True, text=True)
         if result.returncode != 0:

@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 import svg_plot
+from settings import meant
 
 JOB = {"inner.warmup": 50, "inner.clip": 1.0, "inner.weight_decay": 0.1, "inner.batch": 32, "data.sequence": 64,
        "log.every": 50, "log.tensorboard": "false", "checkpoint.every": 0, "checkpoint.keep": 1, "comm.timeout_s": 600}
@@ -73,7 +74,7 @@ class Runs:
             config = os.path.join(self.folder, name + ".toml")
             open(config, "w").close()
             command = [self.program, "launch", config, "-n", str(workers), "--backend", "threads", "--json"]
-            for key, value in {**JOB, **settings, "run.dir": json.dumps(run), "data.path": self.text}.items():
+            for key, value in {**JOB, **meant(settings), "run.dir": json.dumps(run), "data.path": self.text}.items():
                 command += ["--set", f"{key}={value}"]
             result = subprocess.run(command, capture_output=True, text=True)
             if result.returncode != 0:
@@ -151,7 +152,7 @@ def tasks(runs, arguments):
             base = json.dumps(os.path.join(runs.folder, base_of[seed]))
             return {**(ONE_WORKER if m == 1 else STREAMING_E3M0), "inner.steps": arguments.task_steps,
                     "outer.sync_every": 15,
-                    "model.from": base, "task.kind": json.dumps(task), "quant.rule": QAT_RULE if task == "qat" else "[]",
+                    "model.from": base, "task.kind": json.dumps(task), **({"quant.rule": QAT_RULE} if task == "qat" else {}),
                     **({"task.teacher": base} if task == "distill" else {})}
         return of
 
