@@ -8,6 +8,7 @@
 
 #include "launch/command/command.h"
 #include "launch/config/config.h"
+#include "launch/config/nearest.h"
 #include "launch/error_words.h"
 #include "launch/errors.h"
 #include "launch/line_writer.h"
@@ -36,6 +37,69 @@ int run_chosen(const Chosen& chosen) {
   } catch (const std::exception& error) {
     return fail(chosen.name, words_of(error), exit_code_of(error));
   }
+}
+
+std::vector<std::string> names_of(const std::vector<Command>& among) {
+  std::vector<std::string> names;
+  for (const Command& command : among) names.emplace_back(command.name);
+  return names;
+}
+
+std::string joined_name(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + " " + name;
+}
+
+// The command that the words begin with: "bench train", or as much of it as is one; "" for none. Throws
+// UsageError that suggests the nearest for another word, and one that lists all where a part is missing.
+std::string require_command(const std::vector<std::string>& words) {
+  const std::vector<Command>* among = &commands();
+  std::string name;
+  for (const std::string& word : words) {
+    if (word.starts_with('-')) return name;
+    const auto command =
+        std::find_if(among->begin(), among->end(), [&](const Command& known) { return known.name == word; });
+    if (command == among->end()) {
+      const std::string slip = suggestion(word, names_of(*among));
+      throw UsageError(fmt::format("unknown command {}; {}", joined_name(name, word),
+                                   slip.empty() ? "expected one of " + joined(names_of(*among))
+                                                : fmt::format("did you mean {}?", joined_name(name, slip))));
+    }
+    name = joined_name(name, word);
+    if (command->parts.empty()) return name;
+    among = &command->parts;
+  }
+  throw UsageError(fmt::format("expected a command{}, one of {}", name.empty() ? "" : " after " + name,
+                               joined(names_of(*among))));
+}
+
+// The subcommand that was given, the innermost.
+const CLI::App& innermost(const CLI::App& app) {
+  const auto given = app.get_subcommands();
+  return given.empty() ? app : innermost(*given.front());
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;  // not for users
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// What a line that could not be read most likely has wrong: an option that is none before all.
+std::string problem_of(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& chosen = innermost(app);
+  for (const std::string& word : chosen.remaining()) {
+    if (!word.starts_with('-') || word == "-") continue;
+    const std::string option = word.substr(0, word.find('='));
+    const std::string slip = suggestion(option, option_names(chosen));
+    return fmt::format("unknown option {}{}", option,
+                       slip.empty() ? "" : fmt::format("; did you mean {}?", slip));
+  }
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !chosen.remaining().empty())
+    return fmt::format("expected nothing more, found {}", joined(chosen.remaining()));
+  return error.what();
 }
 
 // Fills parent's subcommands; the callback of the one that is given sets `chosen`.
@@ -76,17 +140,20 @@ int parse_and_run(const std::vector<std::string>& arguments) {
   app.option_defaults()->always_capture_default();  // --help shows what holds without the option
   Chosen chosen;
   declare(app, commands(), "", after_dashes, chosen);
+  std::string name;
   try {
+    name = require_command(own);
     std::reverse(own.begin(), own.end());  // CLI11 takes them from the back
     app.parse(own);
   } catch (const CLI::Success& wish) {  // --help, --version
     return app.exit(wish, std::cout, std::cerr);
+  } catch (const UsageError& error) {
+    return fail("", fmt::format("{} (see thinwire --help)", error.what()), kUsage);
   } catch (const CLI::ParseError& error) {
-    const auto given = app.get_subcommands();
-    const std::string name = given.empty() ? "" : given.front()->get_name();
-    return fail(name,
-                fmt::format("{} (see thinwire {}{}--help)", error.what(), name, name.empty() ? "" : " "),
-                kUsage);
+    return fail(
+        name,
+        fmt::format("{} (see thinwire {}{}--help)", problem_of(app, error), name, name.empty() ? "" : " "),
+        kUsage);
   }
   return run_chosen(chosen);
 }

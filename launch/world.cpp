@@ -83,6 +83,11 @@ int surrounding_size() {
   return number_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}, 0);
 }
 
+int surrounding_size_here() {
+  const int known = number_of({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, 0);
+  return known > 0 ? known : surrounding_size() > 1 ? 0 : 1;
+}
+
 void require_size(const std::string& backend, int size) {
   const int expected = surrounding_size();
   if ((backend != "mpi" && backend != "nccl") || expected == 0 || expected == size) return;

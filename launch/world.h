@@ -36,6 +36,8 @@ std::string joined_backend(const std::string& asked);
 bool is_one_of_several();
 // How many processes mpirun, Slurm or another starter says that it started; 0 if none does.
 int surrounding_size();
+// How many of them are on this machine; 1 if nothing started this process, 0 if that is not known.
+int surrounding_size_here();
 // This process's rank in the world that a launcher or another starter made; 0 if nothing did. Known before
 // any backend is joined.
 int surrounding_rank();

@@ -175,17 +175,8 @@ std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, cons
       return;
     }
     bytes = inherited_tokenizer(options);
-    const bool given = options.data.tokenizer != "bytes" && options.data.tokenizer != "bpe";
-    if (bytes.empty() || given) {
-      const std::string made =
-          make_tokenizer(options.data, {watch.on_notice, watch.on_warning, stop})->to_bytes();
-      if (!bytes.empty() && made != bytes)
-        throw std::invalid_argument(
-            fmt::format("data.tokenizer: {} is another tokenizer than that of model.from or task.teacher, "
-                        "whose model knows no other tokens; leave data.tokenizer out",
-                        options.data.tokenizer));
-      bytes = made;
-    }
+    if (bytes.empty())
+      bytes = make_tokenizer(options.data, {watch.on_notice, watch.on_warning, stop})->to_bytes();
   });
   return tokenizer_from_bytes(text_of(engine.broadcast(0, bytes_of(bytes), kMaxTokenizerBytes)));
 }

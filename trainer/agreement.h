@@ -45,8 +45,7 @@ void compare_texts(comm::ProgressEngine& engine, std::vector<Source>& sources);
 std::vector<Tally> gather_tallies(comm::ProgressEngine& engine, const Tally& mine);
 
 // The run's tokenizer: worker 0 opens the one stored with a run that is resumed, or takes that of the model
-// it starts from, or makes one, and sends it to all. Throws std::invalid_argument where data.tokenizer is a
-// path to another one than that of the model.
+// it starts from, or makes one, and sends it to all.
 std::unique_ptr<Tokenizer> agree_on_tokenizer(comm::ProgressEngine& engine, const Options& options,
                                               bool resume, const TextWatch& watch = {});
 

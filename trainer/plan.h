@@ -29,9 +29,9 @@ inline constexpr std::uint64_t kProcessBytes = std::uint64_t{140} << 20;
 inline constexpr std::uint64_t kOwnProcessBytes = std::uint64_t{16} << 20;
 
 // Of a run that starts at step 0. Reads the descriptions of the models at model.from and task.teacher and, if
-// it is a file, data.tokenizer. A bpe that the run trains is taken to have data.vocab_size tokens; it may have
-// fewer. Throws what a worker would throw for settings that fit no model, and std::runtime_error that names a
-// path that is not there.
+// it is a file, data.tokenizer. A bpe that the run trains is taken to have data.vocab_size tokens; it may
+// have fewer. Throws what a worker would throw for settings that fit no model, and std::runtime_error that
+// names a path that is not there.
 RunPlan plan_run(const Options& options, int workers);
 
 }  // namespace thinwire::trainer

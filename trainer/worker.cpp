@@ -481,6 +481,7 @@ State Worker::state(std::int64_t step) const {
   state.add("outer", outer_->state());
   state.add("data", batches_->state());
   state.meta["step"] = step;
+  state.meta["finished"] = step == options_.inner.steps;
   state.meta["workers"] = engine_.size();
   state.meta["tokenizer"] = xxh3_128_hex(tokenizer_->to_bytes());
   state.meta["travelling_values"] = travelling_values_;
@@ -503,11 +504,12 @@ void Worker::find_resume_point() {
     if (leads()) note("no checkpoint to go on from: begins at step 0");
     return;
   }
-  if (start_step_ > steps)
+  // A checkpoint under way cannot become the last: its parameters are not synced.
+  const bool is_end = checkpoints_.meta(start_step_).value("finished", false);
+  if (steps < start_step_ || (steps == start_step_ && !is_end))
     throw std::invalid_argument(
-        fmt::format("inner.steps: expected at least {}, the step of the checkpoint in {}, "
-                    "found {}",
-                    start_step_, options_.run.dir, steps));
+        fmt::format("inner.steps: expected more than {}, the step of the checkpoint in {}, found {}",
+                    start_step_ - (is_end ? 1 : 0), options_.run.dir, steps));
   if (const int workers = checkpoints_.meta(start_step_).at("workers"); workers != engine_.size())
     throw std::invalid_argument(
         fmt::format("the checkpoint of step {} in {} is of {} workers, this world has {}; resume with -n {}",

@@ -13,10 +13,12 @@
 #include "launch/bench/collective_world.h"
 #include "launch/bench/loopback.h"
 #include "launch/bench/repetitions.h"
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "launch/command/peers/all_reduce.h"
 #include "launch/launcher/child_process.h"
 #include "launch/launcher/mpirun.h"
+#include "quant/codec/codec.h"
 
 namespace thinwire::launch {
 namespace {
@@ -220,17 +222,18 @@ Run declare_bench_collective(const CommandLine& line) {
   auto options = std::make_shared<BenchCollectiveOptions>();
   CLI::App& app = line.app;
   app.add_option("--workers", options->workers, "Processes, or threads, of the world")
-      ->check(CLI::Range(2, 64));
+      ->check(whole_number(2, 64));
   app.add_option("--backend", options->backends,
                  "mpi (over TCP), grpc, threads; mpi and threads if not given")
-      ->check(CLI::IsMember({"mpi", "grpc", "threads"}));
-  app.add_option("--codec", options->bench.codecs, "Codecs to measure; fp32 and int8 if not given");
+      ->check(choice_of({"mpi", "grpc", "threads"}));
+  app.add_option("--codec", options->bench.codecs, "Codecs to measure; fp32 and int8 if not given")
+      ->check(choice_of(quant::codec_names()));
   app.add_option("--bytes", options->bench.bytes, "Sizes, as bytes of float32 values")
-      ->check(CLI::Range(std::size_t{4}, std::size_t{1} << 32));
-  app.add_option("--block", options->bench.block, "Values per scale");
-  app.add_option("--leg", options->bench.leg, "auto, gather or reduce");
-  app.add_option("--repetitions", options->bench.repetitions, "Rounds that count")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(4, std::int64_t{1} << 32));
+  app.add_option("--block", options->bench.block, "Values per scale")->check(whole_number(1));
+  app.add_option("--leg", options->bench.leg, "auto, gather or reduce")
+      ->check(choice_of({"auto", "gather", "reduce"}));
+  app.add_option("--repetitions", options->bench.repetitions, "Rounds that count")->check(whole_number(1));
   app.add_flag("--peers", options->peers, "Measure Gloo too, in turns; Open MPI's all-reduce always is");
   app.add_option("--python", options->python, "The interpreter that can import torch");
   app.add_flag("--json", options->json, "A list of rows on standard output");

@@ -7,6 +7,7 @@
 
 #include "launch/bench/peer_process.h"
 #include "launch/bench/repetitions.h"
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "launch/command/peers/torch_train.h"
 #include "launch/launcher/child_process.h"
@@ -155,9 +156,9 @@ Run declare_bench_train(const CommandLine& line) {
   CLI::App& app = line.app;
   app.add_option("--size", options->sizes,
                  "small (0.8 M parameters), medium (10.7 M), large (124 M); all if not given")
-      ->check(CLI::IsMember({"small", "medium", "large"}));
-  app.add_option("--threads", options->threads, "Compute threads")->check(CLI::PositiveNumber);
-  app.add_option("--repetitions", options->repetitions, "Repetitions that count")->check(CLI::PositiveNumber);
+      ->check(choice_of({"small", "medium", "large"}));
+  app.add_option("--threads", options->threads, "Compute threads")->check(whole_number(1));
+  app.add_option("--repetitions", options->repetitions, "Repetitions that count")->check(whole_number(1));
   app.add_flag("--peers", options->peers, "Measure the same model in Python torch too, in turns");
   app.add_option("--python", options->python, "The interpreter that can import torch");
   app.add_flag("--json", options->json, "A list of rows on standard output");

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "comm/backend/grpc/certificates.h"
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 
 namespace thinwire::launch {
@@ -32,11 +33,10 @@ Run declare_certs(const CommandLine& line) {
   app.add_option("-o,--output", own.dir,
                  "The folder: ca.crt and ca.key, and a folder NAME for each certificate")
       ->required();
-  app.add_option("-n,--workers", options->workers, "Make worker-0, worker-1, ...")
-      ->check(CLI::NonNegativeNumber);
+  app.add_option("-n,--workers", options->workers, "Make worker-0, worker-1, ...")->check(whole_number(0));
   app.add_option("--name", own.names, "Further names; `coordinator` if this is not given");
   app.add_option("--host", own.hosts, "Names and addresses of the machines, besides localhost and 127.0.0.1");
-  app.add_option("--days", own.days, "Days until they expire")->check(CLI::PositiveNumber);
+  app.add_option("--days", own.days, "Days until they expire")->check(whole_number(1));
   return [options] { return run_certs(*options); };
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "launch/command/open_model.h"
 #include "launch/config/config.h"
@@ -89,7 +90,7 @@ Run declare_eval(const CommandLine& line) {
   app.add_option("model", options->model, "A run, a checkpoint or an exported file")->required();
   app.add_option("--data", options->data,
                  "Text files or folders, all of which count; the run's held-out text if not given");
-  app.add_option("--threads", options->threads, "Compute threads")->check(CLI::PositiveNumber);
+  app.add_option("--threads", options->threads, "Compute threads")->check(whole_number(1));
   app.add_flag("--json", options->json, "{loss, perplexity, bits_per_byte, tokens, step} on standard output");
   return [options] { return eval(*options); };
 }

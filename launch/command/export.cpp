@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "trainer/format/output_path.h"
 #include "trainer/model_file.h"
@@ -37,7 +38,7 @@ Run declare_export(const CommandLine& line) {
   app.add_option("--to", options->format,
                  "safetensors: float32 weights; packed: low-bit layers as they are deployed")
       ->required()
-      ->check(CLI::IsMember({"safetensors", "packed"}));
+      ->check(choice_of({"safetensors", "packed"}));
   app.add_option("-o,--out", options->out, "The file to write; - for standard output")->required();
   return [options] { return export_to_file(*options); };
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "comm/backend/backend.h"
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
@@ -20,6 +21,8 @@ struct LaunchOptions {
   int workers = 1;
   std::string backend, link, hosts;
   std::vector<std::string> overrides;
+  bool overwrite = false;
+  bool dry_run = false;
   bool json = false;
 };
 
@@ -36,22 +39,34 @@ std::string hosts_of(const LaunchOptions& options) {
   return options.hosts.empty() ? "" : checked_hosts_file(options.hosts);
 }
 
+// What would be refused is refused.
+int dry_run(const Job& job, const std::vector<std::string>& notes, bool json) {
+  find_launcher(job.options.comm.backend);
+  if (!job.overwrite) refuse_used_folder(job.options.run.dir, false);
+  for (const std::string& note : notes) standard_error().write(note + "\n", LineWriter::Kind::kKept);
+  return report_dry_run(job, forecast(job), json);
+}
+
 int launch_run(const LaunchOptions& options) {
   std::vector<std::string> overrides = options.overrides;
   if (!options.backend.empty()) overrides.push_back("comm.backend=" + options.backend);
   if (!options.link.empty()) overrides.push_back("comm.link=" + options.link);
-  const Job job{.options = load_config(options.config, overrides),
+  std::vector<std::string> notes;
+  const Job job{.options = load_config(options.config, overrides, &notes),
                 .workers = options.workers,
+                .overwrite = options.overwrite,
                 .hosts = hosts_of(options)};
-  refuse_used_folder(job.options.run.dir);
-  return run_job(job, options.json);
+  if (options.dry_run) return dry_run(job, notes, options.json);
+  refuse_used_folder(job.options.run.dir, job.overwrite);
+  return run_job(job, options.json, notes);
 }
 
 int launch_program(const LaunchOptions& options, const std::vector<std::string>& command) {
   if (command.empty()) throw UsageError("nothing to start: expected a config file, or -- and a program");
-  if (!options.overrides.empty() || options.json) {
+  if (!options.overrides.empty() || options.json || options.overwrite || options.dry_run) {
     throw UsageError(
-        "--set and --json belong to a config file; a program of your own takes what stands after --");
+        "--set, --overwrite, --dry-run and --json belong to a config file; a program of your own takes what "
+        "stands after --");
   }
   const Launcher& launcher = find_launcher(options.backend.empty() ? "mpi" : options.backend);
   if (launcher.run_program == nullptr) {
@@ -78,15 +93,17 @@ Run declare_launch(const CommandLine& line) {
   auto options = std::make_shared<LaunchOptions>();
   CLI::App& app = line.app;
   app.add_option("config", options->config, "The config file (see docs/config.md)");
-  app.add_option("-n,--workers", options->workers, "Workers")->required()->check(CLI::PositiveNumber);
+  app.add_option("-n,--workers", options->workers, "Workers")->required()->check(whole_number(1));
   app.add_option("--backend", options->backend,
                  "threads, mpi, nccl or grpc; short for --set comm.backend=...");
   app.add_option("--link", options->link, "Simulated link, 20mbit/40ms; short for --set comm.link=...");
   app.add_option("--hosts", options->hosts,
                  "A hostfile of Open MPI; program, data and paths alike on every host")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   app.add_option("--set", options->overrides, "section.key=value, over the file")->allow_extra_args(false);
-  app.add_flag("--json", options->json, "The summary as JSON on standard output");
+  app.add_flag("--overwrite", options->overwrite, "Begin anew in the folder of a run; what goes is said");
+  app.add_flag("--dry-run", options->dry_run, "Say what the run will need and send, and do nothing else");
+  app.add_flag("--json", options->json, "The summary, or what a dry run says, as JSON on standard output");
   return [options, &after_dashes = line.after_dashes] {
     if (!options->config.empty() && !after_dashes.empty()) {
       throw UsageError("expected a config file or a program after --, found both");

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "launch/command/checks.h"
 #include "launch/command/run_job.h"
 #include "launch/compute_settings.h"
 #include "launch/config/config.h"
@@ -42,11 +43,11 @@ void add_join_options(CLI::App& app, JoinOptions& options) {
                  "HOST:PORT of a `thinwire coordinator`: be a worker of its world");
   app.add_option("--listen", options.listen, "HOST:PORT where the other workers reach this one; port 0: any");
   app.add_option("--rank", options.rank, "The rank to ask for; else ranks go by the workers' addresses")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number(0));
   app.add_option("--tls", options.tls, "This worker's folder of `thinwire certs`; not needed on loopback")
-      ->check(CLI::ExistingDirectory);
+      ->check(existing_folder());
   app.add_option("--token-file", options.token_file, "A file with the coordinator's join token")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
 }
 
 std::string read_token(const std::string& path) {
@@ -151,6 +152,7 @@ class OwnWorker {
              [this](int rank, int size) {
                rank_ = rank;
                size_ = size;
+               if (rank == 0 && !job_.resume) tell_forecast();
              },
          .on_begin = [this](std::int64_t) { begun_ = true; },
          .on_progress = [this](const auto& progress) { line_.show(progress); },
@@ -168,6 +170,14 @@ class OwnWorker {
                               : world_.backend.empty() ? ", alone"
                                                        : ", waiting for the others of its world";
     return fmt::format("{} a worker{}; run folder {}", what, where, job_.options.run.dir);
+  }
+
+  // Nothing is made before.
+  void tell_forecast() {
+    const int here = world_.backend == "grpc" ? 0 : surrounding_size_here();
+    line_.message(forecast_of_processes(job_, size_, here).text);
+    const std::string goes = job_.overwrite ? overwrite_text(job_.options.run.dir) : "";
+    if (!goes.empty()) line_.message(goes);
   }
 
   std::string named(const std::string& text) const {

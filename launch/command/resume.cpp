@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "launch/command/checks.h"
 #include "launch/command/command.h"
 #include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
@@ -147,9 +148,9 @@ Run declare_resume(const CommandLine& line) {
   CLI::App& app = line.app;
   app.add_option("run", options->run, "The run's folder")->required();
   app.add_option("-n,--workers", options->workers, "Workers, as many as at the start")
-      ->check(CLI::PositiveNumber);
+      ->check(whole_number(1));
   app.add_option("--hosts", options->hosts, "A hostfile of Open MPI; as at the start if not given")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   app.add_option("--set", options->overrides, std::string("section.key=value: ") + kMayChange + " change")
       ->allow_extra_args(false);
   app.add_flag("--start-over", options->start_over,

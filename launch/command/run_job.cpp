@@ -10,11 +10,15 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/backend/backend.h"
+#include "launch/command/plan_report.h"
 #include "launch/error_words.h"
 #include "launch/line_writer.h"
+#include "launch/machine_memory.h"
 #include "launch/quantity.h"
 #include "launch/stop_signals.h"
+#include "trainer/plan.h"
 #include "trainer/run_folder.h"
+#include "trainer/run_removal.h"
 
 namespace thinwire::launch {
 namespace {
@@ -59,6 +63,18 @@ std::string json_text(const json& object) {
   return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
+// What this host does not have, another may.
+void tell_forecast(const Job& job, ProgressLine& line) {
+  try {
+    line.message(forecast(job).text);
+  } catch (const std::exception& error) {
+    if (job.hosts.empty()) throw;
+    line.message(fmt::format("what the run needs is not known here: {}", words_of(error)));
+  }
+  const std::string goes = job.overwrite ? overwrite_text(job.options.run.dir) : "";
+  if (!goes.empty()) line.message(goes);
+}
+
 std::string first_line(const Job& job) {
   return fmt::format("{} {} worker{} ({}); run folder {}", job.resume ? "resuming" : "starting", job.workers,
                      job.workers == 1 ? "" : "s", job.options.comm.backend, job.options.run.dir);
@@ -66,11 +82,54 @@ std::string first_line(const Job& job) {
 
 }  // namespace
 
-void refuse_used_folder(const std::string& run_dir) {
+void refuse_used_folder(const std::string& run_dir, bool overwrite) {
   if (!trainer::holds_run(run_dir)) return;
+  if (overwrite) {
+    const trainer::RunLock nobody_else(run_dir);
+    return;
+  }
   throw UsageError(
-      fmt::format("{} holds a run already; go on with it by `thinwire resume {}`, or choose another run.dir",
+      fmt::format("{} holds a run already; go on with it by `thinwire resume {}`, begin anew in its place by "
+                  "--overwrite, or choose another run.dir",
                   run_dir, run_dir));
+}
+
+std::string overwrite_text(const std::string& run_dir) {
+  if (!trainer::holds_run(run_dir)) return "";
+  std::string text = fmt::format("the run in {} goes when this one begins:", run_dir);
+  for (const trainer::RunItem& item : trainer::run_items(run_dir))
+    text += fmt::format("\n  {}, {}B", item.what, short_number(static_cast<double>(item.bytes)));
+  return text;
+}
+
+Forecast forecast(const Job& job) {
+  // Workers of other hosts are not counted here.
+  const bool is_local = job.hosts.empty();
+  const trainer::RunPlan plan = trainer::plan_run(job.options, job.workers);
+  const PlanPlace place{.workers = job.workers,
+                        .workers_here = is_local ? job.workers : 0,
+                        .own_processes = job.options.comm.backend != "threads",
+                        .available = is_local ? available_memory() : std::nullopt};
+  require_memory(plan, place);
+  return {plan_text(plan, place), plan_json(plan, place)};
+}
+
+Forecast forecast_of_processes(const Job& job, int workers, int workers_here) {
+  const trainer::RunPlan plan = trainer::plan_run(job.options, workers);
+  const PlanPlace place{.workers = workers,
+                        .workers_here = workers_here,
+                        .own_processes = true,
+                        .available = available_memory()};
+  require_memory(plan, place);
+  return {plan_text(plan, place), plan_json(plan, place)};
+}
+
+int report_dry_run(const Job& job, const Forecast& forecast, bool json) {
+  const std::string goes = job.overwrite ? overwrite_text(job.options.run.dir) : "";
+  const std::string text = fmt::format("nothing is started (--dry-run); run folder {}\n{}{}{}\n",
+                                       job.options.run.dir, goes, goes.empty() ? "" : "\n", forecast.text);
+  standard_output().write(json ? json_text(forecast.json) : text, LineWriter::Kind::kKept);
+  return kSuccess;
 }
 
 std::string with_resume_hint(const std::string& message, const std::string& run_dir) {
@@ -110,7 +169,7 @@ void leave_early(int signal, const std::string& run_dir, bool json_wanted) {
   std::_Exit(exit_code_of_run(result));
 }
 
-int run_job(const Job& job, bool json_wanted) {
+int run_job(const Job& job, bool json_wanted, const std::vector<std::string>& notes) {
   const std::string& run_dir = job.options.run.dir;
   const Launcher& launcher = find_launcher(job.options.comm.backend);
   // Other hosts may have what this one lacks; their workers say so themselves.
@@ -118,6 +177,8 @@ int run_job(const Job& job, bool json_wanted) {
   ignore_closed_pipes();
   ProgressLine line = progress_line_of(json_wanted);
   line.message(first_line(job));
+  for (const std::string& note : notes) line.message(note);
+  if (!job.resume) tell_forecast(job, line);
   try {
     const trainer::RunResult result =
         launcher.run(job, {.on_progress = [&](const trainer::Progress& progress) { line.show(progress); },

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
@@ -63,17 +64,36 @@ int run_as_worker() {
 struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
+  bool overwrite = false;
+  bool dry_run = false;
   bool json = false;
   bool worker = false;
   JoinOptions world;
 };
 
+int dry_run(const Job& job, const TrainOptions& options) {
+  if (!options.world.coordinator.empty())
+    throw UsageError(
+        "--dry-run: only the coordinator knows how many workers there are; use `thinwire launch CONFIG -n N "
+        "--dry-run`");
+  if (!job.overwrite) refuse_used_folder(job.options.run.dir, false);
+  const int workers = std::max(1, surrounding_size());
+  return report_dry_run(job, forecast_of_processes(job, workers, surrounding_size_here()), options.json);
+}
+
 int run_train(const TrainOptions& options) {
   if (options.worker) return run_as_worker();
   if (options.config.empty()) throw UsageError("config is required");
-  const Job job{.options = load_config(options.config, options.overrides), .workers = 0};
+  std::vector<std::string> notes;
+  const Job job{.options = load_config(options.config, options.overrides, &notes),
+                .workers = 0,
+                .overwrite = options.overwrite};
   const bool has_coordinator = !options.world.coordinator.empty();
-  if (has_coordinator || surrounding_rank() == 0) refuse_used_folder(job.options.run.dir);
+  const bool leads = surrounding_rank() == 0;
+  if (options.dry_run) return leads ? dry_run(job, options) : kSuccess;
+  if (has_coordinator || leads) refuse_used_folder(job.options.run.dir, job.overwrite);
+  if (leads)
+    for (const std::string& note : notes) standard_error().write(note + "\n", LineWriter::Kind::kKept);
   if (has_coordinator) return run_with_coordinator(job, options.world, options.json);
   return run_here(job, surrounding_world(job), options.json);
 }
@@ -85,7 +105,12 @@ Run declare_train(const CommandLine& line) {
   line.app.add_option("config", options->config, "The config file (see docs/config.md)");
   line.app.add_option("--set", options->overrides, "section.key=value, over the file")
       ->allow_extra_args(false);
-  line.app.add_flag("--json", options->json, "The summary as JSON on standard output");
+  line.app.add_flag("--overwrite", options->overwrite,
+                    "Begin anew in the folder of a run; what goes is said");
+  line.app.add_flag("--dry-run", options->dry_run,
+                    "Say what the run will need and send, and do nothing else");
+  line.app.add_flag("--json", options->json,
+                    "The summary, or what a dry run says, as JSON on standard output");
   line.app.add_flag("--worker", options->worker, "")->group("");  // between launcher and worker
   add_join_options(line.app, options->world);
   return [options] { return run_train(*options); };

@@ -116,7 +116,8 @@ Fields<DataOptions> data_fields() {
   return Fields<D>()
       .key("path", &D::path, "text files or folders of them", no_empty_path())
       .is_path(&D::path)
-      .key("tokenizer", &D::tokenizer, "bytes, bpe (trained by the run), a SentencePiece model, or a run whose tokenizer to take")
+      .key("tokenizer", &D::tokenizer,
+           "bytes, bpe (trained by the run), a SentencePiece model, or a run whose tokenizer to take")
       .is_path(&D::tokenizer, {"bytes", "bpe"})
       .key("vocab_size", &D::vocab_size, "of a trained bpe", at_least<int64_t>(2))
       .key("shards", &D::shards, "even shares of all text, or one source per worker",

@@ -59,7 +59,9 @@ TEST_F(HostsFile, AFileWithoutAHostIsRefused) {
 
 TEST_F(HostsFile, OneThatIsGoneOrNoPlainFileNamesTheWayOut) {
   for (const bool fifo : {false, true}) {
-    if (fifo) ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
+    if (fifo) {
+      ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
+    }
     try {
       checked_hosts_file(path());
       FAIL();

@@ -37,7 +37,8 @@ class LaunchRecordTest : public testing::Test {
     }
   }
   void write_manifest(int step, int worker, int workers) const {
-    trainer::Manifest manifest{.step = step, .worker = worker, .files = {}, .meta = {{"workers", workers}}};
+    trainer::Manifest manifest{
+        .step = step, .worker = worker, .files = {}, .meta = {{"workers", workers}}, .tensors = {}};
     write(manifest_path(step, worker), trainer::to_text(manifest));
   }
   std::string manifest_path(int step, int worker) const {

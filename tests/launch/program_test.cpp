@@ -124,7 +124,7 @@ TEST_F(Program, AConfigErrorGivesTwoAndNamesTheLine) {
 }
 
 TEST_F(Program, AFolderThatHoldsARunIsRefusedAndResumeIsNamed) {
-  write(run_dir() + "/config.toml", to_toml(options_));
+  write(run_dir() + "/config.toml", trainer::sealed(to_toml(options_)));
   for (const auto& arguments :
        {std::vector<std::string>{"launch", config(), "-n", "2"}, {"train", config()}}) {
     const Outcome outcome = run(arguments);
@@ -134,9 +134,8 @@ TEST_F(Program, AFolderThatHoldsARunIsRefusedAndResumeIsNamed) {
 }
 
 TEST_F(Program, ResumeRefusesByNameWhatARunUnderWayCannotTake) {
-  write(run_dir() + "/config.toml", to_toml(options_));
-  for (const char* change : {"inner.batch=1", "inner.steps=599", "outer.codec=int2", "run.seed=9",
-                             "run.dir=elsewhere", "quant.rule=[{}]"}) {
+  write(run_dir() + "/config.toml", trainer::sealed(to_toml(options_)));
+  for (const char* change : {"inner.batch=1", "outer.codec=int2", "run.seed=9", "run.dir=elsewhere"}) {
     const Outcome outcome = run({"resume", run_dir(), "--set", change});
     const std::string key(change, std::string_view(change).find('='));
     EXPECT_EQ(outcome.code, kUsage);
@@ -156,11 +155,12 @@ TEST_F(Program, AMissingCorpusFailsTheRunByName) {
 }
 
 TEST_F(Program, ResumeTakesTheNumberOfWorkersFromTheCheckpointsWhereLaunchJsonIsNoHelp) {
-  write(run_dir() + "/config.toml", to_toml(options_));
+  write(run_dir() + "/config.toml", trainer::sealed(to_toml(options_)));
   const std::string record = run_dir() + "/launch.json";
   const std::string checkpoint = run_dir() + "/checkpoints/step-5/worker-0";
   std::filesystem::create_directories(checkpoint);
-  write(checkpoint + "/manifest.json", trainer::to_text({.step = 5, .files = {}, .meta = {{"workers", 2}}}));
+  write(checkpoint + "/manifest.json",
+        trainer::to_text({.step = 5, .files = {}, .meta = {{"workers", 2}}, .tensors = {}}));
   for (const char* text : {"", "{", "{\"workers\": 3, \"hosts\": \"\"}"}) {
     std::filesystem::remove(record);
     if (*text != 0) write(record, text);
@@ -174,7 +174,7 @@ TEST_F(Program, ResumeTakesTheNumberOfWorkersFromTheCheckpointsWhereLaunchJsonIs
 }
 
 TEST_F(Program, ResumeAsksForTheNumberOfWorkersWhereNothingSaysIt) {
-  write(run_dir() + "/config.toml", to_toml(options_));
+  write(run_dir() + "/config.toml", trainer::sealed(to_toml(options_)));
   const Outcome outcome = run({"resume", run_dir()});
   EXPECT_EQ(outcome.code, kUsage);
   EXPECT_THAT(outcome.error, HasSubstr("name them with -n"));
@@ -203,7 +203,7 @@ TEST_F(Program, ABadHostsFileIsRefusedByLine) {
 }
 
 TEST_F(Program, AHostsFileThatIsGoneOnResumeNamesTheWayOut) {
-  write(run_dir() + "/config.toml", to_toml(options_));
+  write(run_dir() + "/config.toml", trainer::sealed(to_toml(options_)));
   write(run_dir() + "/launch.json", "{\"workers\": 2, \"hosts\": \"/nowhere/hosts.txt\"}");
   const Outcome outcome = run({"resume", run_dir()});
   EXPECT_EQ(outcome.code, kUsage);
@@ -211,10 +211,13 @@ TEST_F(Program, AHostsFileThatIsGoneOnResumeNamesTheWayOut) {
   EXPECT_THAT(outcome.error, HasSubstr("--hosts"));
 }
 
-TEST_F(Program, TheHintToResumeNeedsACheckpoint) {
-  EXPECT_EQ(resume_hint(run_dir()), "");
+TEST_F(Program, TheHintToResumeNeedsACheckpointAndAMessageWithoutOne) {
+  EXPECT_EQ(with_resume_hint("it broke", run_dir()), "it broke");
   std::filesystem::create_directories(run_dir() + "/checkpoints/step-5");
-  EXPECT_THAT(resume_hint(run_dir()), HasSubstr("thinwire resume " + run_dir()));
+  EXPECT_EQ(with_resume_hint("it broke", run_dir()),
+            "it broke; to go on from the newest checkpoint: thinwire resume " + run_dir());
+  const std::string knows = "it broke: thinwire resume " + run_dir() + " --start-over";
+  EXPECT_EQ(with_resume_hint(knows, run_dir()), knows);
 }
 
 }  // namespace

@@ -159,7 +159,7 @@ class Texts(JobCase):
         self.finished(self.launch("--set", "run.dir=" + self.path("bytes"), "--set", "data.held_out=0"))
         self.refused(self.thinwire("eval", self.path("bytes")), "data.held_out = 0", "give --data")
         self.refused(self.launch("--set", "run.dir=" + self.path("d"), "--set", "model.from=" + self.path("bytes"), "--set",
-                                 "data.tokenizer=" + model), "data.tokenizer", "model.from", "leave data.tokenizer out")
+                                 "data.tokenizer=" + model), "data.tokenizer", "starts from a model", "leave it out")
 
     def test_what_is_said_of_a_model_is_of_a_step(self):
         self.finished(self.launch())

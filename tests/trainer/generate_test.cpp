@@ -113,7 +113,7 @@ class WordTokenizer final : public trainer::Tokenizer {
   }
   std::string decode(std::span<const std::int32_t> tokens) const override {
     std::string text;
-    for (const std::int32_t token : tokens) text += " " + std::string(1, static_cast<char>('a' + token));
+    for (const std::int32_t token : tokens) text.append({' ', static_cast<char>('a' + token)});
     return text.substr(std::min<std::size_t>(1, text.size()));
   }
   std::string to_bytes() const override { return "words"; }

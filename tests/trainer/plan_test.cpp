@@ -41,6 +41,7 @@ class Plan : public testing::Test {
     Options options = small_options(kind);
     options.data.path = {THINWIRE_LICENSE};
     options.data.sequence = 32;
+    options.outer.fragments = 2;
     if (kind == "lora") options.model.from = folder() + "/base";
     if (kind == "distill") options.task.teacher = folder() + "/base";
     return options;

@@ -74,14 +74,14 @@ void copy_middle(const std::string& run, const std::string& broken_off) {
   fs::remove(broken_off + "/summary.json");
 }
 
-// The records of a log, without what a clock has measured, and without the bytes: what is in flight at a
-// checkpoint is sent again by the resume, and counted again.
+// The records of a log, without what a clock has measured (and the hash of it), and without the bytes: what
+// is in flight at a checkpoint is sent again by the resume, and counted again.
 std::vector<json> records(const std::string& log) {
   std::vector<json> found;
   std::istringstream lines(read_bytes(log));
   for (std::string line; std::getline(lines, line);) {
     json record = json::parse(line);
-    for (const char* measured : {"tokens_per_s", "wire_bits_per_s", "late_seconds", "wire_bytes"})
+    for (const char* measured : {"check", "tokens_per_s", "wire_bits_per_s", "late_seconds", "wire_bytes"})
       record.erase(measured);
     found.push_back(record);
   }

@@ -51,10 +51,11 @@ std::uint64_t FragmentExchange::key_of(std::int64_t step) const {
 
 void FragmentExchange::refuse_nan(std::int64_t step, std::size_t index) const {
   if (index == size_) return;
-  throw std::runtime_error(fmt::format(
-      "worker {} at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; "
-      "resume from the last checkpoint with a lower inner.lr, or with inner.clip set",
-      context_.engine->rank(), step, describe_(index), fragment_));
+  throw std::runtime_error(
+      fmt::format("at step {}: {} is NaN, so fragment {} is not sent and the other workers stay clean; lower "
+                  "the rate or clip "
+                  "(--set inner.lr=..., --set inner.clip=1)",
+                  step, describe_(index), fragment_));
 }
 
 comm::MeanSpec FragmentExchange::spec_of(std::int64_t step, std::uint64_t state_digest) const {

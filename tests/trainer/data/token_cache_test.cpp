@@ -140,10 +140,10 @@ TEST_F(TokenCache, IsOfOneTextOneTokenizerAndOneSplit) {
   };
   EXPECT_FALSE(tokenises(0.1));
   EXPECT_TRUE(tokenises(0.2));
-  write_sources(some_text() + "x", some_text());
+  write_sources(some_text().append("x"), some_text());
   EXPECT_TRUE(tokenises(0.1));
   // The same bytes cut into other sources are other data.
-  write_sources(some_text(), "x" + some_text());
+  write_sources(some_text(), std::string("x").append(some_text()));
   EXPECT_TRUE(tokenises(0.1));
   EXPECT_NE(corpus_key(sources(), tokenizer_, 0.1), corpus_key(sources(), trainer::ByteTokenizer(), 0.1));
 }

@@ -192,7 +192,8 @@ TEST(Bpe, BySourceNeedsAllSourcesWhereItIsTrained) {
 // Runs know their tokens by it.
 TEST(Bpe, IsWhatItWas) {
   const TemporaryFolder folder;
-  EXPECT_EQ(trainer::xxh3_128_hex(trainer::make_tokenizer(bpe_options(folder))->to_bytes()), "27e3160c15ca7142709481ce4fc3f149");
+  EXPECT_EQ(trainer::xxh3_128_hex(trainer::make_tokenizer(bpe_options(folder))->to_bytes()),
+            "27e3160c15ca7142709481ce4fc3f149");
 }
 
 TEST(StoredTokenizer, GivesTheSameTokens) {

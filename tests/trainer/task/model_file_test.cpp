@@ -107,8 +107,8 @@ void expect_positive_steps(Task& task, const Options& options, const TemporaryFo
   const Batch batch = text_batch(2, 50);
   const std::string packed = folder / "packed.safetensors", floats = folder / "float.safetensors";
   save_run(folder / "run", task, options);
-  export_model(folder / "run", ExportFormat::kPacked, packed);
-  export_model(folder / "run", ExportFormat::kFloat, floats);
+  export_model(folder / "run", ExportFormat::kPacked, OutputPath(packed));
+  export_model(folder / "run", ExportFormat::kFloat, OutputPath(floats));
   const auto steps = read_plainly(packed, "_step");
   EXPECT_EQ(steps.size(), 28U);
   for (const auto& [name, values] : steps)
