@@ -16,6 +16,7 @@
 #include "launch/machine_memory.h"
 #include "launch/quantity.h"
 #include "launch/stop_signals.h"
+#include "launch/world.h"
 #include "trainer/plan.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_removal.h"
@@ -145,7 +146,9 @@ std::string with_resume_hint(const std::string& message, const std::string& run_
 ProgressLine progress_line_of(bool json_wanted) {
   const int fd = json_wanted ? STDERR_FILENO : STDOUT_FILENO;
   std::fflush(json_wanted ? stderr : stdout);
-  return {json_wanted ? standard_error() : standard_output(), ::isatty(fd) == 1};
+  // mpirun gives its processes a terminal of its own, wherever its output goes.
+  const bool is_terminal = ::isatty(fd) == 1 && !is_one_of_several();
+  return {json_wanted ? standard_error() : standard_output(), is_terminal};
 }
 
 int exit_code_of_run(const trainer::RunResult& result) {
