@@ -9,6 +9,7 @@
 
 #include "trainer/format/file_io.h"
 #include "trainer/format/manifest.h"
+#include "trainer/run_folder.h"
 
 namespace thinwire::launch {
 namespace {
@@ -30,15 +31,12 @@ int workers_of_manifest(const std::string& path) {
 }
 
 // Folders of `parent` named PREFIXnumber, the highest number first.
-std::map<long, fs::path, std::greater<>> numbered(const fs::path& parent, const std::string& prefix) {
-  std::map<long, fs::path, std::greater<>> found;
+std::map<std::int64_t, fs::path, std::greater<>> numbered(const fs::path& parent, const std::string& prefix) {
+  std::map<std::int64_t, fs::path, std::greater<>> found;
   std::error_code error;
   for (fs::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename();
-    const std::string digits = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
-    if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos)
-      continue;
-    found[std::stol(digits)] = entry->path();
+    if (const auto number = trainer::number_after(prefix, entry->path().filename().string()))
+      found[*number] = entry->path();
   }
   return found;
 }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
@@ -18,6 +17,7 @@
 #include "trainer/fault_point.h"
 #include "trainer/format/manifest.h"
 #include "trainer/format/safetensors.h"
+#include "trainer/run_folder.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -42,14 +42,6 @@ fs::path worker_folder(const std::string& run_dir, std::int64_t step, int worker
 
 fs::path unfinished(const fs::path& folder) {
   return folder.string() + ".tmp";
-}
-
-// N of a name "<prefix>N" as fmt would write it; other names are not ours.
-std::optional<std::int64_t> number_after(std::string_view prefix, const std::string& name) {
-  std::int64_t number = 0;
-  if (name.compare(0, prefix.size(), prefix) != 0) return std::nullopt;
-  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
-  return number >= 0 && name == fmt::format("{}{}", prefix, number) ? std::optional(number) : std::nullopt;
 }
 
 // Numbers of the entries "<prefix>N", ascending. A folder that is not there has none.

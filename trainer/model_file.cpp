@@ -46,24 +46,15 @@ struct CheckpointPath {
   std::optional<int> worker;
 };
 
-// The number in names such as "step-200".
-std::optional<std::int64_t> number_after(const std::string& prefix, const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  const std::string digits = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
-  if (digits.empty() || digits.size() > 18 || !std::all_of(digits.begin(), digits.end(), ::isdigit))
-    return {};
-  return std::stoll(digits);
-}
-
 CheckpointPath parse_checkpoint_path(const std::string& path) {
   fs::path folder = fs::absolute(path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
   CheckpointPath found{.run = folder, .step = {}, .worker = {}};
-  if (const auto worker = number_after("worker-", folder)) {
+  if (const auto worker = number_after("worker-", folder.filename().string())) {
     found.worker = static_cast<int>(*worker);
     folder = folder.parent_path();
   }
-  if (const auto step = number_after("step-", folder)) {
+  if (const auto step = number_after("step-", folder.filename().string())) {
     found.step = step;
     found.run = folder.parent_path().parent_path();
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -186,6 +187,13 @@ bool holds_run(const std::string& dir) {
     throw std::runtime_error(
         fmt::format("cannot look into the run folder {}: {}", dir, error.code().message()));
   }
+}
+
+std::optional<std::int64_t> number_after(std::string_view prefix, std::string_view name) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  std::int64_t number = 0;
+  std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  return number >= 0 && name == fmt::format("{}{}", prefix, number) ? std::optional(number) : std::nullopt;
 }
 
 RunLock::RunLock(const std::string& dir) : fd_(lock_folder(dir)) {}

@@ -6,7 +6,9 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "trainer/format/file_io.h"
@@ -17,6 +19,9 @@ namespace thinwire::trainer {
 // there; empty folders in it are no run. Throws std::runtime_error if it cannot be looked into, is no folder,
 // or is or holds a link that leads nowhere.
 bool holds_run(const std::string& dir);
+
+// N of a name "<prefix>N" ("step-20", "worker-0") as a run writes it; other names are not a run's.
+std::optional<std::int64_t> number_after(std::string_view prefix, std::string_view name);
 
 // An exclusive lock on a run folder (flock on RUN/.lock), released by the destructor or by the process's
 // death. Makes the folder where there is none. Throws std::runtime_error that names the folder and the

@@ -4,11 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
+#include <string_view>
 #include <system_error>
+
+#include "trainer/run_folder.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -19,14 +22,10 @@ constexpr const char* kLogs[] = {"metrics.jsonl", "commits.jsonl", "history.json
 constexpr const char* kCheckpointFiles[] = {"state.safetensors", "manifest.json"};
 constexpr const char* kTemporary = ".tmp";
 
-// N of "<prefix>N" or "<prefix>N.tmp"; -1 for other names.
-std::int64_t number_after(std::string_view prefix, std::string name) {
-  if (name.ends_with(kTemporary)) name.resize(name.size() - std::string_view(kTemporary).size());
-  if (!name.starts_with(prefix)) return -1;
-  std::int64_t number = -1;
-  const char* const end = name.data() + name.size();
-  const auto parsed = std::from_chars(name.data() + prefix.size(), end, number);
-  return parsed.ec == std::errc() && parsed.ptr == end ? number : -1;
+// Of "<prefix>N" or "<prefix>N.tmp".
+std::optional<std::int64_t> number_of(std::string_view prefix, const fs::path& path) {
+  const bool is_temporary = path.extension() == kTemporary;
+  return number_after(prefix, (is_temporary ? path.stem() : path.filename()).string());
 }
 
 std::vector<fs::path> entries_of(const fs::path& folder) {
@@ -55,10 +54,10 @@ void add_own_file(const fs::path& path, RunItem& item) {
 std::map<std::int64_t, std::vector<fs::path>> worker_folders(const fs::path& run_dir) {
   std::map<std::int64_t, std::vector<fs::path>> folders;
   for (const fs::path& step : entries_of(run_dir / "checkpoints")) {
-    const std::int64_t number = number_after("step-", step.filename());
-    if (number < 0) continue;
+    const auto number = number_of("step-", step);
+    if (!number) continue;
     for (const fs::path& worker : entries_of(step)) {
-      if (number_after("worker-", worker.filename()) >= 0) folders[number].push_back(worker);
+      if (number_of("worker-", worker)) folders[*number].push_back(worker);
     }
   }
   return folders;
@@ -98,7 +97,7 @@ std::vector<RunItem> run_items(const std::string& run_dir) {
   add("config.toml", [&](RunItem& item) {
     add_own_file(dir / "config.toml", item);
     for (const fs::path& entry : entries_of(dir)) {
-      if (number_after("config.toml.worker-", entry.filename()) >= 0) add_file(entry, item);
+      if (number_of("config.toml.worker-", entry)) add_file(entry, item);
     }
   });
   add("launch.json", [&](RunItem& item) { add_own_file(dir / "launch.json", item); });
