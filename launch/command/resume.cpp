@@ -11,7 +11,7 @@
 #include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
-#include "launch/config/schema.h"
+#include "launch/config/lookup.h"
 #include "launch/error_words.h"
 #include "launch/launch_record.h"
 #include "launch/launcher/hosts_file.h"
@@ -56,17 +56,12 @@ bool may_change(const std::string& key, const trainer::Options& before, const tr
   return false;
 }
 
-// Of a "section.key". TOML writes numbers, texts and lists as JSON does.
+// Of a "section.key" of the schema. TOML writes numbers, texts and lists as JSON does.
 nlohmann::json value_of(const trainer::Options& options, const std::string& name) {
-  for (const Section& section : schema()) {
-    for (const Key& key : section.keys) {
-      if (section.name + "." + key.name != name) continue;
-      const std::string text = key.write(options);
-      const nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
-      return value.is_discarded() ? nlohmann::json(text) : value;
-    }
-  }
-  return nullptr;
+  const auto dot = name.find('.');
+  const std::string text = find_key(name.substr(0, dot), name.substr(dot + 1))->write(options);
+  const nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
+  return value.is_discarded() ? nlohmann::json(text) : value;
 }
 
 // The run's own config with the overrides, as far as a run under way can take them.

@@ -76,6 +76,12 @@ void tell_forecast(const Job& job, ProgressLine& line) {
   if (!goes.empty()) line.message(goes);
 }
 
+Forecast forecast_at(const trainer::Options& options, const PlanPlace& place) {
+  const trainer::RunPlan plan = trainer::plan_run(options, place.workers);
+  require_memory(plan, place);
+  return {plan_text(plan, place), plan_json(plan, place)};
+}
+
 std::string first_line(const Job& job) {
   return fmt::format("{} {} worker{} ({}); run folder {}", job.resume ? "resuming" : "starting", job.workers,
                      job.workers == 1 ? "" : "s", job.options.comm.backend, job.options.run.dir);
@@ -106,23 +112,17 @@ std::string overwrite_text(const std::string& run_dir) {
 Forecast forecast(const Job& job) {
   // Workers of other hosts are not counted here.
   const bool is_local = job.hosts.empty();
-  const trainer::RunPlan plan = trainer::plan_run(job.options, job.workers);
-  const PlanPlace place{.workers = job.workers,
-                        .workers_here = is_local ? job.workers : 0,
-                        .own_processes = job.options.comm.backend != "threads",
-                        .available = is_local ? available_memory() : std::nullopt};
-  require_memory(plan, place);
-  return {plan_text(plan, place), plan_json(plan, place)};
+  return forecast_at(job.options, {.workers = job.workers,
+                                   .workers_here = is_local ? job.workers : 0,
+                                   .own_processes = job.options.comm.backend != "threads",
+                                   .available = is_local ? available_memory() : std::nullopt});
 }
 
 Forecast forecast_of_processes(const Job& job, int workers, int workers_here) {
-  const trainer::RunPlan plan = trainer::plan_run(job.options, workers);
-  const PlanPlace place{.workers = workers,
-                        .workers_here = workers_here,
-                        .own_processes = true,
-                        .available = available_memory()};
-  require_memory(plan, place);
-  return {plan_text(plan, place), plan_json(plan, place)};
+  return forecast_at(job.options, {.workers = workers,
+                                   .workers_here = workers_here,
+                                   .own_processes = true,
+                                   .available = available_memory()});
 }
 
 int report_dry_run(const Job& job, const Forecast& forecast, bool json) {
