@@ -23,16 +23,11 @@ import subprocess
 import sys
 import tempfile
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from small_job import MODEL, REPOSITORY
+
 DEADLINE = 120  # seconds for one command, on a machine that may be busy
 STEPS, KILLED_AT = 30, 23
-CONFIG = f"""
-[model]
-layers = 2
-width = 32
-heads = 2
-context = 32
-[data]
+CONFIG = f"""{MODEL}[data]
 path = "{REPOSITORY}/LICENSE"
 tokenizer = "bpe"
 vocab_size = 320

@@ -19,8 +19,8 @@ import sys
 import tempfile
 
 from settings import meant
+from small_job import REPOSITORY
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CODECS = {
     "fp32": {"outer.codec": "fp32", "outer.error_feedback": "false"},
     "int4+ef": {"outer.codec": "int4", "outer.error_feedback": "true"},

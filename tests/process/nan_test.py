@@ -13,7 +13,7 @@ import sys
 import time
 import unittest
 
-from small_job import REPOSITORY, JobCase
+from small_job import MODEL, REPOSITORY, JobCase
 
 PROGRAM = ""
 METHODS = ["none", "ddp", "diloco", "streaming_diloco", "eager_diloco"]
@@ -22,13 +22,7 @@ WORKERS = 2
 TIMEOUT = 60
 SOON = 40
 # SGD whose rate climbs: healthy at first, infinite after some fifteen steps.
-CLIMBING = f"""
-[model]
-layers = 2
-width = 32
-heads = 2
-context = 32
-[data]
+CLIMBING = f"""{MODEL}[data]
 path = "{REPOSITORY}/LICENSE"
 sequence = 32
 [inner]

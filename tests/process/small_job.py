@@ -6,13 +6,14 @@ import unittest
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIMEOUT = 20
-CONFIG = f"""
+MODEL = """
 [model]
 layers = 2
 width = 32
 heads = 2
 context = 32
-[data]
+"""
+CONFIG = f"""{MODEL}[data]
 path = "{REPOSITORY}/LICENSE"
 sequence = 32
 [inner]

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <torch/torch.h>
@@ -14,6 +13,7 @@
 #include <functional>
 #include <limits>
 
+#include "tests/trainer/child_process.h"
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/fault_point.h"
 #include "trainer/format/manifest.h"
@@ -23,6 +23,8 @@ namespace thinwire::trainer {
 namespace {
 
 namespace fs = std::filesystem;
+using test::in_child;
+using test::limit_files_to;
 using test::message_of;
 using test::read_bytes;
 using test::TemporaryFolder;
@@ -63,23 +65,6 @@ std::vector<std::string> listing(const std::string& folder) {
   }
   std::sort(names.begin(), names.end());
   return names;
-}
-
-// Runs body in a child process and returns its wait status. The child leaves with 0 unless body exits
-// otherwise.
-int in_child(const std::function<void()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    try {
-      body();
-    } catch (...) {
-      ::_exit(99);
-    }
-    ::_exit(0);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  return status;
 }
 
 class FaultVariable {
@@ -360,9 +345,7 @@ TEST(Checkpoint, AFileSizeLimitCountsAsAFullDisk) {
   CheckpointStore store(run.path(), 0, 1);
   save(store, 10);
   const int status = in_child([&] {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{2000, 2000};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
+    limit_files_to(2000);
     std::string why;
     if (store.save(20, sample_state(2, 1000), &why)) ::_exit(1);
     if (why.find("File too large") == std::string::npos) ::_exit(2);

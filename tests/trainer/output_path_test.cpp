@@ -1,23 +1,24 @@
 #include "trainer/format/output_path.h"
 
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstring>
 #include <stdexcept>
 
+#include "tests/trainer/child_process.h"
 #include "tests/trainer/temporary_folder.h"
 
 namespace thinwire::trainer {
 namespace {
 
 namespace fs = std::filesystem;
+using test::in_child;
+using test::limit_files_to;
 using test::message_of;
 using test::read_bytes;
 using test::TemporaryFolder;
@@ -103,20 +104,15 @@ TEST(OutputPath, AFailureLeavesTheOldFileAndNothingBeside) {
                 });
               }),
               HasSubstr("too large"));
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{100, 100};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
+  const int status = in_child([&] {
+    limit_files_to(100);
     try {
       write_text(folder / "a", std::string(200, 'x'));
     } catch (const std::system_error& error) {
       ::_exit(is_disk_full(error.code()) ? 0 : 1);
     }
     ::_exit(2);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  });
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
   EXPECT_EQ(read_bytes(folder / "a"), "one");
   EXPECT_THAT(names_in(folder.path()), testing::ElementsAre("a"));

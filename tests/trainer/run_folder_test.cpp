@@ -1,7 +1,6 @@
 #include "trainer/run_folder.h"
 
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,12 +9,15 @@
 #include <csignal>
 #include <optional>
 
+#include "tests/trainer/child_process.h"
 #include "tests/trainer/temporary_folder.h"
 
 namespace thinwire::trainer {
 namespace {
 
 namespace fs = std::filesystem;
+using test::in_child;
+using test::limit_files_to;
 using test::message_of;
 using test::read_bytes;
 using test::TemporaryFolder;
@@ -219,11 +221,8 @@ TEST(JsonLines, WhatIsNoPlainFileIsRefusedWithoutWaiting) {
 
 TEST(JsonLines, AFullDiskIsRememberedAndLeavesWholeLinesOnly) {
   TemporaryFolder folder;
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{120, 120};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
+  const int status = in_child([&] {
+    limit_files_to(120);
     JsonLines log(folder / "a.jsonl", -1);
     log.write({{"step", 1}});
     const bool before = log.ok();
@@ -231,9 +230,7 @@ TEST(JsonLines, AFullDiskIsRememberedAndLeavesWholeLinesOnly) {
     const bool after = log.ok();
     log.write({{"step", 3}});
     ::_exit(before && !after && !log.ok() ? 0 : 1);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  });
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   EXPECT_EQ(read_bytes(folder / "a.jsonl"), line_of(1, 1) + line_of(3, 3));
 }
@@ -255,20 +252,15 @@ TEST(AtomicFile, ReplacesTheFileAndLeavesNothingBeside) {
 TEST(AtomicFile, AFailedWriteLeavesTheOlderFile) {
   TemporaryFolder folder;
   write_file_atomically(folder / "a", "one");
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{100, 100};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
+  const int status = in_child([&] {
+    limit_files_to(100);
     try {
       write_file_atomically(folder / "a", std::string(200, 'x'));
     } catch (const std::system_error& error) {
       ::_exit(is_disk_full(error.code()) ? 0 : 1);
     }
     ::_exit(2);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  });
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
   EXPECT_EQ(read_bytes(folder / "a"), "one");
   EXPECT_FALSE(fs::exists(folder / "a.tmp"));

@@ -1,18 +1,17 @@
 #include "trainer/format/tensorboard.h"
 
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmath>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
 
+#include "tests/trainer/child_process.h"
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/format/crc32c.h"
 
@@ -20,6 +19,8 @@ namespace thinwire::trainer {
 namespace {
 
 namespace fs = std::filesystem;
+using test::in_child;
+using test::limit_files_to;
 using test::message_of;
 using test::read_bytes;
 using test::TemporaryFolder;
@@ -177,11 +178,8 @@ TEST(Tensorboard, LaterWritersMakeFilesThatSortAfterTheOlder) {
 
 TEST(Tensorboard, AFullDiskLeavesWholeRecords) {
   TemporaryFolder folder;
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{500, 500};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
+  const int status = in_child([&] {
+    limit_files_to(500);
     bool ok = true;
     {
       TensorboardWriter writer(folder.path(), 0);
@@ -192,9 +190,7 @@ TEST(Tensorboard, AFullDiskLeavesWholeRecords) {
       ok = writer.ok();
     }
     ::_exit(ok ? 1 : 0);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  });
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   EXPECT_GT(events_of(read_bytes(sorted_files(folder.path())[0])).size(), 3u);
 }
