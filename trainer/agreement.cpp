@@ -307,6 +307,20 @@ std::string passed_over(const std::vector<nlohmann::json>& all, std::int64_t ste
   return fmt::format("the checkpoint of step {} is not whole on all workers{}", *newer.rbegin(), why);
 }
 
+// The step of the only checkpoint, where the run ended before all workers had written it; 0 where there is
+// none. Nothing if one that all held may be lost.
+std::optional<std::int64_t> unfinished_first(const std::vector<nlohmann::json>& all) {
+  std::int64_t first = 0;
+  for (const nlohmann::json& checks : all)
+    for (const nlohmann::json& check : checks) {
+      const std::int64_t step = check.at("step");
+      if (check.at("problem") != "" || check.at("on_all_workers") == true || (first != 0 && step != first))
+        return {};
+      first = step;
+    }
+  return first;
+}
+
 }  // namespace
 
 ResumePoint agree_on_resume(comm::ProgressEngine& engine, const std::string& run_dir,
@@ -315,15 +329,18 @@ ResumePoint agree_on_resume(comm::ProgressEngine& engine, const std::string& run
   for (const CheckpointCheck& check : mine)
     checks.push_back(
         {{"step", check.step},
+         {"on_all_workers", check.on_all_workers},
          {"problem",
           check.problems.empty() ? "" : check.problems.front().file + ": " + check.problems.front().what}});
   const std::vector<nlohmann::json> all = gather_json(engine, checks, "checkpoints");
   std::vector<std::set<std::int64_t>> whole;
   for (const nlohmann::json& one : all) whole.push_back(whole_steps_of(one));
   if (const auto step = newest_in_all(whole)) return {*step, passed_over(all, *step)};
-  const bool none =
-      std::all_of(all.begin(), all.end(), [](const nlohmann::json& one) { return one.empty(); });
-  if (none || start_over) return {};
+  if (start_over) return {};
+  if (const auto first = unfinished_first(all))
+    return {0, *first == 0 ? ""
+                           : fmt::format("the first checkpoint, of step {}, was not finished on all workers",
+                                         *first)};
   std::string found;
   for (std::size_t worker = 0; worker < all.size(); ++worker)
     found += fmt::format("\n  worker {}: {}", worker, describe_checks(all[worker]));

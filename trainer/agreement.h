@@ -69,9 +69,9 @@ void compare_references(comm::ProgressEngine& engine, const Task& task, const nl
 nlohmann::json references_of(const Task& task);
 
 // The step that a run goes on from: the newest whose checkpoint is whole on every worker; 0 where no worker
-// has any. `notice` says if a newer one was passed over, and why. Where there are some but none that all
-// have, it throws std::runtime_error that lists for each worker what is whole and what is damaged; with
-// start_over it is 0.
+// has any, or the run ended amid its first. `notice` says if a newer one was passed over, and why. Where
+// there are others but none that all have, it throws std::runtime_error that lists for each worker what is
+// whole and what is damaged; with start_over it is 0.
 struct ResumePoint {
   std::int64_t step = 0;
   std::string notice;

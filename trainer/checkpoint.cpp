@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr char kTensorFile[] = "state.safetensors";
 constexpr char kManifestFile[] = "manifest.json";
+constexpr char kOnAllWorkersFile[] = "on_all_workers";
 constexpr std::uint64_t kMaxManifestBytes = 64 << 20;
 
 fs::path checkpoints_folder(const std::string& run_dir) {
@@ -99,7 +100,8 @@ struct Inspection {
 
 Inspection inspect(const std::string& run_dir, std::int64_t step, int worker) {
   const fs::path folder = worker_folder(run_dir, step, worker);
-  Inspection result{{step, worker, false, {}}, {}};
+  Inspection result{{.step = step, .worker = worker, .whole = false, .problems = {}}, {}};
+  result.check.on_all_workers = fs::exists(fs::symlink_status(folder / kOnAllWorkersFile));
   std::string file = folder / kManifestFile;
   try {
     result.manifest = parse_manifest(read_whole_file(file, kMaxManifestBytes));
@@ -192,8 +194,20 @@ std::vector<CheckpointCheck> CheckpointStore::check() {
 }
 
 void CheckpointStore::prune(std::int64_t step) {
+  note_on_all_workers(step);
   std::vector<std::int64_t> steps(held_.begin(), held_.upper_bound(step));
   for (std::int64_t i = 0; i < std::ssize(steps) - keep_; ++i) remove(steps[i]);
+}
+
+// Before anything goes: from now on a run without a common step has lost one. On a full disk it is not noted.
+void CheckpointStore::note_on_all_workers(std::int64_t step) const {
+  const fs::path folder = worker_folder(run_dir_, step, worker_), file = folder / kOnAllWorkersFile;
+  if (fs::exists(fs::symlink_status(file))) return;
+  try {
+    OutputFile(file).sync();
+    sync_directory(folder);
+  } catch (const std::system_error&) {
+  }
 }
 
 void CheckpointStore::drop_after(std::int64_t step) {

@@ -2,6 +2,7 @@
 //
 //   RUN/checkpoints/step-N/worker-K/state.safetensors   tensors
 //                                   manifest.json       sizes, XXH3-128 hashes, meta, format version
+//                                   on_all_workers      empty; there once all are known to hold the step
 //
 // Written beside (worker-K.tmp), every file and folder synced, renamed: after a crash at any moment the store
 // holds the older checkpoints or the newer, and what was left behind goes at the next save. Each worker
@@ -30,6 +31,7 @@ struct CheckpointCheck {
   int worker = 0;
   bool whole = false;
   std::vector<CheckpointProblem> problems;
+  bool on_all_workers = false;  // was once: this worker has noted it
 };
 
 // One worker's checkpoints. One store per worker and run at a time (RunLock); workers do not disturb each
@@ -49,8 +51,8 @@ class CheckpointStore {
   // Steps that are known to be whole: those that check() found, and those saved since.
   const std::set<std::int64_t>& held() const { return held_; }
 
-  // Removes all but the newest `keep` of those up to `step`, which every worker of the run holds: a worker
-  // that removed one by what it holds itself could leave a run without a step that all have.
+  // Notes that every worker of the run holds `step`, and removes all but the newest `keep` of those up to it:
+  // a worker that removed one by what it holds itself could leave a run without a step that all have.
   void prune(std::int64_t step);
   // The run goes on from `step`, which every worker holds, or starts over at 0: removes those of later steps,
   // since they belong to a history that is left, and all that is damaged.
@@ -66,6 +68,7 @@ class CheckpointStore {
  private:
   void write(std::int64_t step, const State& state) const;
   void remove_leftovers() const;
+  void note_on_all_workers(std::int64_t step) const;
   void remove(std::int64_t step);
 
   std::string run_dir_;

@@ -20,6 +20,8 @@ class PulseBoard {
   // Starts sending mine to all. What was posted before must have been read.
   void post(const nlohmann::json& mine);
   bool posted() const { return gather_ != nullptr; }
+  // True if read() would not wait; by timing, so nothing that all must decide alike may hang on it.
+  bool arrived() const { return posted() && ticket_.done(); }
   // Waits for the records of the last post: one per worker, by rank.
   std::vector<nlohmann::json> read();
 

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLogs[] = {"metrics.jsonl", "commits.jsonl", "history.jsonl"};
-constexpr const char* kCheckpointFiles[] = {"state.safetensors", "manifest.json"};
+constexpr const char* kCheckpointFiles[] = {"state.safetensors", "manifest.json", "on_all_workers"};
 constexpr const char* kTemporary = ".tmp";
 
 // Of "<prefix>N" or "<prefix>N.tmp".

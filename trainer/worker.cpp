@@ -212,6 +212,7 @@ RunResult Worker::train() {
   for (std::int64_t step = start_step_ + 1; step <= steps; ++step) {
     train_step(step);
     for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
+    if (holdings_.arrived()) prune_checkpoints();
     step_fault_point(step, engine_.rank());
     if (step == steps) break;
     const bool stops = stop.ends_after(step);

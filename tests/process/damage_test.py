@@ -244,7 +244,8 @@ class Lab:
         if result.returncode != 0:
             return self.named("verify", result, entry)
         lost = damage in ("remove", "a link to nothing")
-        is_unread = entry.startswith(UNREAD) or entry in ("launch.json", "history.jsonl")
+        is_unread = entry.startswith(UNREAD) or entry.endswith("/on_all_workers") or entry in ("launch.json",
+                                                                                               "history.jsonl")
         # A step that is gone on all workers is as if it had been removed for its age.
         is_whole_step = entry.startswith("checkpoints/") and entry.count("/") == 2 and entry.endswith("/")
         if is_unread or (lost and (entry in OPTIONAL or is_whole_step)) or self.is_past_checkpoint(base, run, entry):

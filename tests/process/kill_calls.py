@@ -10,9 +10,9 @@ kill_at_call, which counts the calls. With the backend threads the kill ends bot
 a rank. The calls of a whole run but for the writes are drawn without repetition, so that a count of 1,000 has each k.
 
 A case is good if the last resume exits with 0, the run has the outer_digest of a run never killed, and no resume began
-at an earlier step than the newest that had been whole on all workers before. Only if there never was one, resume may
-refuse; then `resume --start-over` or, in a folder that holds no run, `launch` must end with that digest. That a log
-lacks lines which the run never killed has is told in the table, and is no failure.
+at an earlier step than the newest that had been whole on all workers before. Only a folder that holds no run yet may be
+refused; then `launch` must end with that digest. That a log lacks lines which the run never killed has is told in the
+table, and is no failure.
 
 Workers share the disk in an order that no seed fixes, so a case may need some tries to fail again.
 Exit status 0 if every case is good.
@@ -223,8 +223,8 @@ class Trial:
             raise Failure(f"another digest: expected {self.harness.digest}, found {digest}")
         return struck, sorted(self.harness.log_entries - log_entries(self.run_dir))
 
-    def resume(self, *options):
-        return [self.harness.program, "resume", self.run_dir, *options]
+    def resume(self):
+        return [self.harness.program, "resume", self.run_dir]
 
     def killed(self, command, at):
         """The result of a command that is killed, or ends before the moment comes."""
@@ -244,29 +244,27 @@ class Trial:
         return result
 
     def accept_refusal(self, command, result):
-        """A resume may refuse by itself, if nothing was ever whole; any other failure is one."""
-        if command[1] != "resume" or self.newest_whole_step() > 0:
+        """A resume may refuse by itself where no run has begun; any other failure is one."""
+        if command[1] != "resume" or self.has_run():
             raise Failure(f"`thinwire {command[1]}` fails by itself ({result.returncode}): {last_line(result)}")
 
     def go_on(self):
         """The last resume, without a kill."""
         whole = self.newest_whole_step()
         result = self.unharmed(self.resume())
-        if result.returncode != 0 and whole > 0:
-            raise Failure(f"step {whole} was whole on all workers, and resume refuses: {last_line(result)}")
-        messages = [last_line(result)]
-        for command in [self.resume("--start-over"), self.harness.launch(self.run_dir, self.case.backend,
-                                                                         self.case.keep)]:
-            if result.returncode == 0:
-                break
-            result = self.unharmed(command)
-            messages.append(last_line(result))
         if result.returncode != 0:
-            raise Failure("no way on; resume, resume --start-over and launch say: " + " | ".join(messages))
+            if self.has_run():
+                raise Failure(f"resume refuses, step {whole} was whole on all workers: {last_line(result)}")
+            result = self.unharmed(self.harness.launch(self.run_dir, self.case.backend, self.case.keep))
+            if result.returncode != 0:
+                raise Failure(f"no way on: launch says: {last_line(result)}")
         resumed_from = summary_of(self.run_dir).get("resumed_from") or 0
         if resumed_from < whole:
             raise Failure(f"step {whole} was whole on all workers, and resume began at step {resumed_from}")
         self.check_progress(whole)
+
+    def has_run(self):
+        return all(os.path.exists(os.path.join(self.run_dir, name)) for name in ["config.toml", "launch.json"])
 
     def unharmed(self, command):
         return self.harness.call(command, {"KILL_UNDER": self.run_dir, "KILL_LOG": self.log})

@@ -21,6 +21,10 @@ CheckpointCheck whole(std::int64_t step) {
   return {.step = step, .worker = 0, .whole = true, .problems = {}};
 }
 
+CheckpointCheck noted(std::int64_t step) {
+  return {.step = step, .worker = 0, .whole = true, .problems = {}, .on_all_workers = true};
+}
+
 CheckpointCheck damaged(std::int64_t step, const std::string& file) {
   return {.step = step, .worker = 0, .whole = false, .problems = {{file, "expected 7 bytes, found 6 bytes"}}};
 }
@@ -64,8 +68,8 @@ TEST(AgreeOnResume, WithoutAnyCheckpointTheRunBegins) {
 TEST(AgreeOnResume, CheckpointsWithoutACommonStepAreAnErrorThatListsThem) {
   for (const std::vector<Checks>& checks :
        {std::vector<Checks>{{whole(20)}, {damaged(20, "f/state")}},
-        std::vector<Checks>{{whole(20)}, {whole(30)}}, std::vector<Checks>{{whole(20)}, {}},
-        std::vector<Checks>{{damaged(20, "f/state")}}}) {
+        std::vector<Checks>{{whole(20)}, {whole(30)}}, std::vector<Checks>{{noted(20)}, {}},
+        std::vector<Checks>{{whole(20), whole(30)}, {}}, std::vector<Checks>{{damaged(20, "f/state")}}}) {
     const ResumePoint point = resume_point(checks);
     EXPECT_EQ(point.step, -1);
     EXPECT_THAT(point.notice, AllOf(HasSubstr("worker 0: step 20"), HasSubstr("--start-over")));
@@ -73,6 +77,12 @@ TEST(AgreeOnResume, CheckpointsWithoutACommonStepAreAnErrorThatListsThem) {
   }
   EXPECT_THAT(resume_point({{whole(20)}, {damaged(20, "f/state")}}).notice,
               AllOf(HasSubstr("worker 0: step 20 whole"), HasSubstr("worker 1: step 20 damaged (f/state")));
+}
+
+TEST(AgreeOnResume, ARunThatEndedAmidItsFirstCheckpointBeginsAndSaysSo) {
+  const ResumePoint point = resume_point({{whole(20)}, {}});
+  EXPECT_EQ(point.step, 0);
+  EXPECT_THAT(point.notice, HasSubstr("the first checkpoint, of step 20, was not finished on all workers"));
 }
 
 TEST(AgreeOnResume, StartingOverIsNotNeededWhereAStepIsWhole) {

@@ -114,8 +114,9 @@ TEST(Checkpoint, OnlyTheNewestStay) {
   EXPECT_EQ(whole_steps(store), (Steps{40, 50}));
   EXPECT_THAT(listing(run / "checkpoints"),
               ElementsAre("step-40", "step-40/worker-0", "step-40/worker-0/manifest.json",
-                          "step-40/worker-0/state.safetensors", "step-50", "step-50/worker-0",
-                          "step-50/worker-0/manifest.json", "step-50/worker-0/state.safetensors"));
+                          "step-40/worker-0/on_all_workers", "step-40/worker-0/state.safetensors", "step-50",
+                          "step-50/worker-0", "step-50/worker-0/manifest.json",
+                          "step-50/worker-0/on_all_workers", "step-50/worker-0/state.safetensors"));
 }
 
 TEST(Checkpoint, StepsAreOrderedAsNumbers) {
@@ -142,6 +143,9 @@ TEST(Checkpoint, AnOldOneStaysUntilAllWorkersHoldANewerOne) {
   EXPECT_EQ(whole_steps(store), (Steps{10, 20, 30}));
   store.prune(20);  // another worker has no 30 yet
   EXPECT_EQ(whole_steps(store), (Steps{20, 30}));
+  const std::vector<CheckpointCheck> checks = store.check();
+  EXPECT_TRUE(checks[0].on_all_workers);
+  EXPECT_FALSE(checks[1].on_all_workers);
 }
 
 TEST(Checkpoint, WhatIsLeftBehindByAResumeGoesWithWhatIsDamaged) {

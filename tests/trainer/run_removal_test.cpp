@@ -30,7 +30,8 @@ void fill(const std::string& run) {
         "commits.jsonl", "summary.json", "summary.json.tmp", "tokenizer",
         "tensorboard/events.out.tfevents.1.host.7", "checkpoints/step-20/worker-0/state.safetensors",
         "checkpoints/step-20/worker-0/manifest.json", "checkpoints/step-20/worker-1/state.safetensors",
-        "checkpoints/step-20/worker-1/manifest.json", "checkpoints/step-7/worker-0.tmp/state.safetensors"})
+        "checkpoints/step-20/worker-1/manifest.json", "checkpoints/step-20/worker-1/on_all_workers",
+        "checkpoints/step-7/worker-0.tmp/state.safetensors"})
     make_file(run + "/" + name);
 }
 
@@ -53,7 +54,7 @@ TEST(RunRemoval, SaysWhatGoesWithItsSize) {
   const std::vector<RunItem> items = run_items(run.path());
   EXPECT_THAT(names_of(items), ElementsAre("config.toml", "launch.json", "checkpoints of steps 7, 20", "logs",
                                            "summary.json", "tokenizer"));
-  EXPECT_EQ(items[2].bytes, 50u);
+  EXPECT_EQ(items[2].bytes, 60u);
   EXPECT_EQ(items[3].bytes, 40u);
 }
 
