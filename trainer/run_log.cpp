@@ -11,7 +11,8 @@ constexpr char kCommits[] = "commits.jsonl";
 }  // namespace
 
 RunLog::RunLog(const std::string& run_dir, bool writes, bool tensorboard, std::int64_t keep_through,
-               const nlohmann::json& saved) {
+               const nlohmann::json& saved)
+    : keep_through_(keep_through) {
   if (!writes) return;
   metrics_ = open(run_dir, kMetrics, keep_through, saved);
   commits_ = open(run_dir, kCommits, keep_through, saved);
@@ -30,6 +31,8 @@ std::unique_ptr<JsonLines> RunLog::open(const std::string& run_dir, const std::s
 
 void RunLog::metrics(const nlohmann::json& record) {
   if (!metrics_ || !metrics_->write(record) || !tensorboard_) return;
+  // A line that was lost and is written again: TensorBoard's files have their points still.
+  if (record.at("step") <= keep_through_ && metrics_->lost().count > 0) return;
   for (const auto& [name, value] : record.items())
     if (value.is_number() && name != "step") tensorboard_->scalar(name, value, record.at("step"));
   tensorboard_->flush();

@@ -2,6 +2,7 @@
 // other workers every call is a no-op. A disk that fills up costs log lines, never the run.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -36,6 +37,7 @@ class RunLog {
   std::unique_ptr<JsonLines> open(const std::string& run_dir, const std::string& name,
                                   std::int64_t keep_through, const nlohmann::json& saved);
 
+  std::int64_t keep_through_;
   std::vector<std::string> lost_;
   std::unique_ptr<JsonLines> metrics_;
   std::unique_ptr<JsonLines> commits_;

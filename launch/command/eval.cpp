@@ -35,7 +35,7 @@ trainer::TextWatch watch_on_stderr() {
 trainer::EvaluationText held_out_text(const std::string& run, const OpenModel& open) {
   const std::string config = run + "/config.toml";
   if (!std::filesystem::exists(config)) {
-    throw UsageError(run + ": is not the folder of a run, which knows its text; give --data");
+    throw UsageError(run + ": has no config.toml, which says what text the run has; give --data");
   }
   const trainer::Options options = load_run_config(run, {});
   if (options.data.held_out == 0)
