@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/config/config.h"
 #include "launch/config/nearest.h"
 #include "launch/error_words.h"
@@ -115,7 +116,7 @@ void declare(CLI::App& parent, const std::vector<Command>& commands, const std::
       continue;
     }
     app->final_callback([&chosen, &after_dashes, name, takes = command.takes_program,
-                         run = command.declare({*app, after_dashes})] {
+                         run = command.declare(CommandLine(*app, after_dashes))] {
       if (!takes && !after_dashes.empty()) throw CLI::ExtrasError({"--"});
       chosen = {name, run};
     });

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sched.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -16,8 +15,8 @@
 #include "launch/bench/memory_limits.h"
 #include "launch/bench/peer_process.h"
 #include "launch/bench/repetitions.h"
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/peers/codec_peers.h"
 #include "quant/codec/outer_pass.h"
 
@@ -311,19 +310,18 @@ int bench_codec(const BenchCodecOptions& options) {
 
 Run declare_bench_codec(const CommandLine& line) {
   auto options = std::make_shared<BenchCodecOptions>();
-  CLI::App& app = line.app;
-  app.add_option("--codec", options->codecs, "Codecs to measure; all if not given")
-      ->check(choice_of(quant::codec_names()));
-  app.add_option("--block", options->block, "Values per scale")->check(whole_number(1));
-  app.add_option("--values", options->values, "float32 values of a payload")
-      ->check(whole_number(1, std::int64_t{1} << 40));
-  app.add_option("--threads", options->threads, "Numbers of threads, each measured apart, as 1,2")
-      ->delimiter(',')
-      ->check(whole_number(1));
-  app.add_option("--repetitions", options->repetitions, "Rounds that count")->check(whole_number(1));
-  app.add_flag("--peers", options->peers, "Measure pi-quant and bitsandbytes too, in turns");
-  app.add_option("--python", options->python, "The interpreter that can import the peers");
-  app.add_flag("--json", options->json, "A list of rows on standard output");
+  line.option("--codec", options->codecs, "Codecs to measure; all if not given")
+      .check(choice_of(quant::codec_names()));
+  line.option("--block", options->block, "Values per scale").check(whole_number(1));
+  line.option("--values", options->values, "float32 values of a payload")
+      .check(whole_number(1, std::int64_t{1} << 40));
+  line.option("--threads", options->threads, "Numbers of threads, each measured apart, as 1,2")
+      .by_commas()
+      .check(whole_number(1));
+  line.option("--repetitions", options->repetitions, "Rounds that count").check(whole_number(1));
+  line.flag("--peers", options->peers, "Measure pi-quant and bitsandbytes too, in turns");
+  line.option("--python", options->python, "The interpreter that can import the peers");
+  line.flag("--json", options->json, "A list of rows on standard output");
   return [options] { return bench_codec(*options); };
 }
 

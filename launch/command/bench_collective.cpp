@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -13,8 +12,8 @@
 #include "launch/bench/collective_world.h"
 #include "launch/bench/loopback.h"
 #include "launch/bench/repetitions.h"
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/peers/all_reduce.h"
 #include "launch/launcher/child_process.h"
 #include "launch/launcher/mpirun.h"
@@ -220,32 +219,30 @@ int bench_collective(const BenchCollectiveOptions& options) {
 
 Run declare_bench_collective(const CommandLine& line) {
   auto options = std::make_shared<BenchCollectiveOptions>();
-  CLI::App& app = line.app;
-  app.add_option("--workers", options->workers, "Processes, or threads, of the world")
-      ->check(whole_number(2, 64));
-  app.add_option("--backend", options->backends,
-                 "mpi (over TCP), grpc, threads; mpi and threads if not given")
-      ->check(choice_of({"mpi", "grpc", "threads"}));
-  app.add_option("--codec", options->bench.codecs, "Codecs to measure; fp32 and int8 if not given")
-      ->check(choice_of(quant::codec_names()));
-  app.add_option("--bytes", options->bench.bytes, "Sizes, as bytes of float32 values")
-      ->check(whole_number(4, std::int64_t{1} << 32));
-  app.add_option("--block", options->bench.block, "Values per scale")->check(whole_number(1));
-  app.add_option("--leg", options->bench.leg, "auto, gather or reduce")
-      ->check(choice_of({"auto", "gather", "reduce"}));
-  app.add_option("--repetitions", options->bench.repetitions, "Rounds that count")->check(whole_number(1));
-  app.add_flag("--peers", options->peers, "Measure Gloo too, in turns; Open MPI's all-reduce always is");
-  app.add_option("--python", options->python, "The interpreter that can import torch");
-  app.add_flag("--json", options->json, "A list of rows on standard output");
+  line.option("--workers", options->workers, "Processes, or threads, of the world")
+      .check(whole_number(2, 64));
+  line.option("--backend", options->backends, "mpi (over TCP), grpc, threads; mpi and threads if not given")
+      .check(choice_of({"mpi", "grpc", "threads"}));
+  line.option("--codec", options->bench.codecs, "Codecs to measure; fp32 and int8 if not given")
+      .check(choice_of(quant::codec_names()));
+  line.option("--bytes", options->bench.bytes, "Sizes, as bytes of float32 values")
+      .check(whole_number(4, std::int64_t{1} << 32));
+  line.option("--block", options->bench.block, "Values per scale").check(whole_number(1));
+  line.option("--leg", options->bench.leg, "auto, gather or reduce")
+      .check(choice_of({"auto", "gather", "reduce"}));
+  line.option("--repetitions", options->bench.repetitions, "Rounds that count").check(whole_number(1));
+  line.flag("--peers", options->peers, "Measure Gloo too, in turns; Open MPI's all-reduce always is");
+  line.option("--python", options->python, "The interpreter that can import torch");
+  line.flag("--json", options->json, "A list of rows on standard output");
   // What worlds are made of.
-  app.add_flag("--in-world", options->in_world)->group("");
-  app.add_option_function<std::string>("--coordinator",
-                                       [options](const std::string& address) {
-                                         options->world.name = "grpc";
-                                         options->world.grpc.coordinator = address;
-                                       })
-      ->group("");
-  app.add_option("--rank", options->world.grpc.rank)->group("");
+  line.flag("--in-world", options->in_world).hidden();
+  line.option_call("--coordinator",
+                   [options](const std::string& address) {
+                     options->world.name = "grpc";
+                     options->world.grpc.coordinator = address;
+                   })
+      .hidden();
+  line.option("--rank", options->world.grpc.rank).hidden();
   return [options] { return bench_collective(*options); };
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -13,8 +12,8 @@
 
 #include "launch/bench/overlap_plan.h"
 #include "launch/bench/repetitions.h"
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/config/config.h"
 #include "launch/launcher/launcher.h"
 #include "launch/plot/svg_plot.h"
@@ -282,16 +281,15 @@ int bench_overlap(const BenchOverlapOptions& options) {
 
 Run declare_bench_overlap(const CommandLine& line) {
   auto options = std::make_shared<BenchOverlapOptions>();
-  CLI::App& app = line.app;
-  app.add_option("config", options->config, "The job; examples/pretrain.toml if not given")
-      ->check(existing_file());
-  app.add_option("--rate", options->rates, "Links by rate each way, 20mbit");
-  app.add_option("--rtt", options->round_trips, "Round trips, 40ms");
-  app.add_option("--workers", options->workers, "Numbers of workers")->check(whole_number(1));
-  app.add_option("--backend", options->backend, "threads or mpi; the config's if not given");
-  app.add_option("--set", options->overrides, "section.key=value, over the file")->allow_extra_args(false);
-  app.add_option("--svg", options->svg, "Write a plot to this file");
-  app.add_flag("--json", options->json, "A list of rows on standard output");
+  line.option("config", options->config, "The job; examples/pretrain.toml if not given")
+      .check(existing_file());
+  line.option("--rate", options->rates, "Links by rate each way, 20mbit");
+  line.option("--rtt", options->round_trips, "Round trips, 40ms");
+  line.option("--workers", options->workers, "Numbers of workers").check(whole_number(1));
+  line.option("--backend", options->backend, "threads or mpi; the config's if not given");
+  line.option("--set", options->overrides, "section.key=value, over the file").once_each();
+  line.option("--svg", options->svg, "Write a plot to this file");
+  line.flag("--json", options->json, "A list of rows on standard output");
   return [options] { return bench_overlap(*options); };
 }
 

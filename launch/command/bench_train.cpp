@@ -1,14 +1,13 @@
 // Training speed of one worker, beside the same model in Python torch where that can be imported.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "launch/bench/peer_process.h"
 #include "launch/bench/repetitions.h"
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/peers/torch_train.h"
 #include "launch/launcher/child_process.h"
 #include "trainer/train_bench.h"
@@ -153,15 +152,14 @@ int bench_train(const BenchTrainOptions& options) {
 
 Run declare_bench_train(const CommandLine& line) {
   auto options = std::make_shared<BenchTrainOptions>();
-  CLI::App& app = line.app;
-  app.add_option("--size", options->sizes,
-                 "small (0.8 M parameters), medium (10.7 M), large (124 M); all if not given")
-      ->check(choice_of({"small", "medium", "large"}));
-  app.add_option("--threads", options->threads, "Compute threads")->check(whole_number(1));
-  app.add_option("--repetitions", options->repetitions, "Repetitions that count")->check(whole_number(1));
-  app.add_flag("--peers", options->peers, "Measure the same model in Python torch too, in turns");
-  app.add_option("--python", options->python, "The interpreter that can import torch");
-  app.add_flag("--json", options->json, "A list of rows on standard output");
+  line.option("--size", options->sizes,
+              "small (0.8 M parameters), medium (10.7 M), large (124 M); all if not given")
+      .check(choice_of({"small", "medium", "large"}));
+  line.option("--threads", options->threads, "Compute threads").check(whole_number(1));
+  line.option("--repetitions", options->repetitions, "Repetitions that count").check(whole_number(1));
+  line.flag("--peers", options->peers, "Measure the same model in Python torch too, in turns");
+  line.option("--python", options->python, "The interpreter that can import torch");
+  line.flag("--json", options->json, "A list of rows on standard output");
   return [options] { return bench_train(*options); };
 }
 

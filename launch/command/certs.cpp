@@ -1,11 +1,9 @@
 // Certificates for a coordinator and its workers: a folder of one's own for each machine.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include "comm/backend/grpc/certificates.h"
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 
 namespace thinwire::launch {
 namespace {
@@ -29,14 +27,12 @@ int run_certs(const Options& options) {
 Run declare_certs(const CommandLine& line) {
   auto options = std::make_shared<Options>();
   comm::CertificateOptions& own = options->certificates;
-  CLI::App& app = line.app;
-  app.add_option("-o,--output", own.dir,
-                 "The folder: ca.crt and ca.key, and a folder NAME for each certificate")
-      ->required();
-  app.add_option("-n,--workers", options->workers, "Make worker-0, worker-1, ...")->check(whole_number(0));
-  app.add_option("--name", own.names, "Further names; `coordinator` if this is not given");
-  app.add_option("--host", own.hosts, "Names and addresses of the machines, besides localhost and 127.0.0.1");
-  app.add_option("--days", own.days, "Days until they expire")->check(whole_number(1));
+  line.option("-o,--output", own.dir, "The folder: ca.crt and ca.key, and a folder NAME for each certificate")
+      .required();
+  line.option("-n,--workers", options->workers, "Make worker-0, worker-1, ...").check(whole_number(0));
+  line.option("--name", own.names, "Further names; `coordinator` if this is not given");
+  line.option("--host", own.hosts, "Names and addresses of the machines, besides localhost and 127.0.0.1");
+  line.option("--days", own.days, "Days until they expire").check(whole_number(1));
   return [options] { return run_certs(*options); };
 }
 

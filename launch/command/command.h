@@ -9,19 +9,12 @@
 
 #include "launch/errors.h"
 
-namespace CLI {
-class App;
-}
-
 namespace thinwire::launch {
 
 // Does the work; returns an exit code. What it throws is reported by launch/program.cpp.
 using Run = std::function<int()>;
 
-struct CommandLine {
-  CLI::App& app;                                 // the command's own options are added here
-  const std::vector<std::string>& after_dashes;  // what stands after "--"; must outlive the Run
-};
+class CommandLine;
 
 struct Command {
   std::string_view name;

@@ -3,12 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <future>
 
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/local_worker.h"
 #include "launch/line_writer.h"
 #include "launch/stop_signals.h"
@@ -58,18 +57,15 @@ int run_coordinator(const Options& options) {
 Run declare_coordinator(const CommandLine& line) {
   auto options = std::make_shared<Options>();
   comm::CoordinatorOptions& own = options->coordinator;
-  CLI::App& app = line.app;
-  app.add_option("-n,--workers", own.workers, "Workers of the world")->required()->check(whole_number(1));
-  app.add_option("--listen", own.listen, "HOST:PORT where workers find it; port 0: any, printed");
-  app.add_option("--tls", own.tls_dir, "The coordinator's folder of `thinwire certs`; not needed on loopback")
-      ->check(existing_folder());
-  app.add_option("--token-file", options->token_file,
-                 "A file with the join token; workers must have the same")
-      ->check(existing_file());
-  app.add_option("--join-timeout", own.join_timeout_s, "Seconds for all workers to come")
-      ->check(number_above(0));
-  app.add_option("--timeout", own.silence_s, "Seconds after which a silent worker is lost")
-      ->check(number_above(0));
+  line.option("-n,--workers", own.workers, "Workers of the world").required().check(whole_number(1));
+  line.option("--listen", own.listen, "HOST:PORT where workers find it; port 0: any, printed");
+  line.option("--tls", own.tls_dir, "The coordinator's folder of `thinwire certs`; not needed on loopback")
+      .check(existing_folder());
+  line.option("--token-file", options->token_file, "A file with the join token; workers must have the same")
+      .check(existing_file());
+  line.option("--join-timeout", own.join_timeout_s, "Seconds for all workers to come").check(number_above(0));
+  line.option("--timeout", own.silence_s, "Seconds after which a silent worker is lost")
+      .check(number_above(0));
   return [options] { return run_coordinator(*options); };
 }
 

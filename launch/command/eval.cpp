@@ -2,12 +2,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/open_model.h"
 #include "launch/config/config.h"
 #include "trainer/data/batches.h"
@@ -58,7 +57,7 @@ trainer::EvaluationText given_text(const std::vector<std::string>& paths, const 
   const trainer::TextWatch watch = watch_on_stderr();
   std::vector<trainer::Source> sources = trainer::open_sources(paths);
   trainer::read_sources(sources, trainer::AcceptedText::kAnyEncoding, watch);
-  return trainer::whole_text(sources, *open.tokenizer, open.model->options().context, watch);
+  return trainer::whole_text(sources, *open.tokenizer, open.sizes.context, watch);
 }
 
 int eval(const EvalOptions& options) {
@@ -86,12 +85,11 @@ int eval(const EvalOptions& options) {
 
 Run declare_eval(const CommandLine& line) {
   auto options = std::make_shared<EvalOptions>();
-  CLI::App& app = line.app;
-  app.add_option("model", options->model, "A run, a checkpoint or an exported file")->required();
-  app.add_option("--data", options->data,
-                 "Text files or folders, all of which count; the run's held-out text if not given");
-  app.add_option("--threads", options->threads, "Compute threads")->check(whole_number(1));
-  app.add_flag("--json", options->json, "{loss, perplexity, bits_per_byte, tokens, step} on standard output");
+  line.option("model", options->model, "A run, a checkpoint or an exported file").required();
+  line.option("--data", options->data,
+              "Text files or folders, all of which count; the run's held-out text if not given");
+  line.option("--threads", options->threads, "Compute threads").check(whole_number(1));
+  line.flag("--json", options->json, "{loss, perplexity, bits_per_byte, tokens, step} on standard output");
   return [options] { return eval(*options); };
 }
 

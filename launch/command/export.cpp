@@ -1,11 +1,10 @@
 // A model of ours as one file for other programs.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "trainer/format/output_path.h"
 #include "trainer/model_file.h"
 
@@ -33,13 +32,12 @@ int export_to_file(const ExportOptions& options) {
 
 Run declare_export(const CommandLine& line) {
   auto options = std::make_shared<ExportOptions>();
-  CLI::App& app = line.app;
-  app.add_option("model", options->model, "A run, a checkpoint or an exported file")->required();
-  app.add_option("--to", options->format,
-                 "safetensors: float32 weights; packed: low-bit layers as they are deployed")
-      ->required()
-      ->check(choice_of({"safetensors", "packed"}));
-  app.add_option("-o,--out", options->out, "The file to write; - for standard output")->required();
+  line.option("model", options->model, "A run, a checkpoint or an exported file").required();
+  line.option("--to", options->format,
+              "safetensors: float32 weights; packed: low-bit layers as they are deployed")
+      .required()
+      .check(choice_of({"safetensors", "packed"}));
+  line.option("-o,--out", options->out, "The file to write; - for standard output").required();
   return [options] { return export_to_file(*options); };
 }
 

@@ -1,11 +1,10 @@
 // Text from a model.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/open_model.h"
 #include "trainer/generate.h"
 
@@ -44,20 +43,19 @@ int generate(const GenerateCommand& command) {
 
 Run declare_generate(const CommandLine& line) {
   auto command = std::make_shared<GenerateCommand>();
-  CLI::App& app = line.app;
-  app.add_option("model", command->model, "A run, a checkpoint or an exported file")->required();
-  app.add_option("--prompt", command->prompt, "What the text goes on from; empty: a line's start");
-  app.add_option("--max-tokens", command->how.max_tokens, "Longest text")->check(whole_number(1));
-  app.add_option("--temperature", command->how.temperature, "0: always the likeliest token")
-      ->check(number_of_at_least(0));
-  app.add_option("--top-k", command->how.top_k, "Draw from the k likeliest tokens; 0: from all")
-      ->check(whole_number(0));
-  app.add_option("--seed", command->how.seed, "Of the first text; the next has the next seed")
-      ->check(whole_number(0, std::numeric_limits<std::int64_t>::max()));
-  app.add_option("--count", command->count, "Texts")->check(whole_number(1));
-  app.add_flag("--one-line", command->one_line, "End at the end of the line");
-  app.add_option("--threads", command->threads, "Compute threads")->check(whole_number(1));
-  app.add_flag("--json", command->json, "A list of {prompt, text, seed, step} on standard output");
+  line.option("model", command->model, "A run, a checkpoint or an exported file").required();
+  line.option("--prompt", command->prompt, "What the text goes on from; empty: a line's start");
+  line.option("--max-tokens", command->how.max_tokens, "Longest text").check(whole_number(1));
+  line.option("--temperature", command->how.temperature, "0: always the likeliest token")
+      .check(number_of_at_least(0));
+  line.option("--top-k", command->how.top_k, "Draw from the k likeliest tokens; 0: from all")
+      .check(whole_number(0));
+  line.option("--seed", command->how.seed, "Of the first text; the next has the next seed")
+      .check(whole_number(0, std::numeric_limits<std::int64_t>::max()));
+  line.option("--count", command->count, "Texts").check(whole_number(1));
+  line.flag("--one-line", command->one_line, "End at the end of the line");
+  line.option("--threads", command->threads, "Compute threads").check(whole_number(1));
+  line.flag("--json", command->json, "A list of {prompt, text, seed, step} on standard output");
   return [command] { return generate(*command); };
 }
 

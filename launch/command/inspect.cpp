@@ -1,10 +1,10 @@
 // What a file or a run's folder holds.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "trainer/format/describe.h"
 
 namespace thinwire::launch {
@@ -66,9 +66,8 @@ int inspect(const InspectOptions& options) {
 
 Run declare_inspect(const CommandLine& line) {
   auto options = std::make_shared<InspectOptions>();
-  line.app.add_option("file", options->path, "A run, a checkpoint, a safetensors file or a wire message")
-      ->required();
-  line.app.add_flag("--json", options->json, "The description as JSON on standard output");
+  line.option("file", options->path, "A run, a checkpoint, a safetensors file or a wire message").required();
+  line.flag("--json", options->json, "The description as JSON on standard output");
   return [options] { return inspect(*options); };
 }
 

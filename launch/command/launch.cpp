@@ -1,12 +1,11 @@
 // N workers of a new run, or N processes of a user's own program.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 
 #include "comm/backend/backend.h"
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
 #include "launch/launcher/hosts_file.h"
@@ -91,19 +90,17 @@ int launch_program(const LaunchOptions& options, const std::vector<std::string>&
 
 Run declare_launch(const CommandLine& line) {
   auto options = std::make_shared<LaunchOptions>();
-  CLI::App& app = line.app;
-  app.add_option("config", options->config, "The config file (see docs/config.md)");
-  app.add_option("-n,--workers", options->workers, "Workers")->required()->check(whole_number(1));
-  app.add_option("--backend", options->backend,
-                 "threads, mpi, nccl or grpc; short for --set comm.backend=...");
-  app.add_option("--link", options->link, "Simulated link, 20mbit/40ms; short for --set comm.link=...");
-  app.add_option("--hosts", options->hosts,
-                 "A hostfile of Open MPI; program, data and paths alike on every host")
-      ->check(existing_file());
-  app.add_option("--set", options->overrides, "section.key=value, over the file")->allow_extra_args(false);
-  app.add_flag("--overwrite", options->overwrite, "Begin anew in the folder of a run; what goes is said");
-  app.add_flag("--dry-run", options->dry_run, "Say what the run will need and send, and do nothing else");
-  app.add_flag("--json", options->json, "The summary, or what a dry run says, as JSON on standard output");
+  line.option("config", options->config, "The config file (see docs/config.md)");
+  line.option("-n,--workers", options->workers, "Workers").required().check(whole_number(1));
+  line.option("--backend", options->backend, "threads, mpi, nccl or grpc; short for --set comm.backend=...");
+  line.option("--link", options->link, "Simulated link, 20mbit/40ms; short for --set comm.link=...");
+  line.option("--hosts", options->hosts,
+              "A hostfile of Open MPI; program, data and paths alike on every host")
+      .check(existing_file());
+  line.option("--set", options->overrides, "section.key=value, over the file").once_each();
+  line.flag("--overwrite", options->overwrite, "Begin anew in the folder of a run; what goes is said");
+  line.flag("--dry-run", options->dry_run, "Say what the run will need and send, and do nothing else");
+  line.flag("--json", options->json, "The summary, or what a dry run says, as JSON on standard output");
   return [options, &after_dashes = line.after_dashes] {
     if (!options->config.empty() && !after_dashes.empty()) {
       throw UsageError("expected a config file or a program after --, found both");

@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 
-#include "launch/command/checks.h"
+#include "launch/command/command_line.h"
 #include "launch/command/run_job.h"
 #include "launch/compute_settings.h"
 #include "launch/config/config.h"
@@ -38,16 +37,16 @@ void complete(const Job& job, comm::GrpcOptions& grpc) {
 
 }  // namespace
 
-void add_join_options(CLI::App& app, JoinOptions& options) {
-  app.add_option("--coordinator", options.coordinator,
-                 "HOST:PORT of a `thinwire coordinator`: be a worker of its world");
-  app.add_option("--listen", options.listen, "HOST:PORT where the other workers reach this one; port 0: any");
-  app.add_option("--rank", options.rank, "The rank to ask for; else ranks go by the workers' addresses")
-      ->check(whole_number(0));
-  app.add_option("--tls", options.tls, "This worker's folder of `thinwire certs`; not needed on loopback")
-      ->check(existing_folder());
-  app.add_option("--token-file", options.token_file, "A file with the coordinator's join token")
-      ->check(existing_file());
+void add_join_options(const CommandLine& line, JoinOptions& options) {
+  line.option("--coordinator", options.coordinator,
+              "HOST:PORT of a `thinwire coordinator`: be a worker of its world");
+  line.option("--listen", options.listen, "HOST:PORT where the other workers reach this one; port 0: any");
+  line.option("--rank", options.rank, "The rank to ask for; else ranks go by the workers' addresses")
+      .check(whole_number(0));
+  line.option("--tls", options.tls, "This worker's folder of `thinwire certs`; not needed on loopback")
+      .check(existing_folder());
+  line.option("--token-file", options.token_file, "A file with the coordinator's join token")
+      .check(existing_file());
 }
 
 std::string read_token(const std::string& path) {

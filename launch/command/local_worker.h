@@ -10,11 +10,9 @@
 #include "launch/stop_signals.h"
 #include "launch/world.h"
 
-namespace CLI {
-class App;
-}
-
 namespace thinwire::launch {
+
+class CommandLine;
 
 // Options of `train` and `resume` for a world that meets at a coordinator.
 struct JoinOptions {
@@ -24,7 +22,7 @@ struct JoinOptions {
   std::string tls;
   std::string token_file;
 };
-void add_join_options(CLI::App& app, JoinOptions& options);
+void add_join_options(const CommandLine& line, JoinOptions& options);
 
 // The first line of a token file. Throws UsageError that names the file if it is empty, too long or not
 // there.

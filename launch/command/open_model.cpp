@@ -15,14 +15,15 @@ OpenModel open_model(const std::string& path, int threads) {
   trainer::LoadedModel loaded = trainer::load_model(path);
   if (loaded.tokenizer.empty()) throw std::runtime_error(path + ": has no tokenizer beside it");
   OpenModel open{.model = std::move(loaded.model),
+                 .sizes = std::move(loaded.options.model),
                  .tokenizer = trainer::tokenizer_from_bytes(loaded.tokenizer),
                  .step = loaded.step,
                  .corpus = std::move(loaded.corpus)};
-  if (open.model->options().vocab < open.tokenizer->vocab_size()) {
+  if (open.sizes.vocab < open.tokenizer->vocab_size()) {
     throw std::runtime_error(fmt::format(
         "{}: the model has {} tokens, the tokenizer beside it {}; expected the tokenizer that the model "
         "was trained with",
-        path, open.model->options().vocab, open.tokenizer->vocab_size()));
+        path, open.sizes.vocab, open.tokenizer->vocab_size()));
   }
   if (open.step) fmt::print(stderr, "model: step {} of {}\n", *open.step, path);
   return open;

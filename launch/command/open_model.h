@@ -14,6 +14,7 @@ namespace thinwire::launch {
 
 struct OpenModel {
   std::shared_ptr<trainer::LanguageModel> model;
+  trainer::ModelOptions sizes;  // the model's
   std::unique_ptr<trainer::Tokenizer> tokenizer;
   std::optional<std::int64_t> step;  // where the file says it
   std::string corpus;                // as LoadedModel's

@@ -1,13 +1,12 @@
 // Goes on with a run: same config, same number of workers.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "launch/command/checks.h"
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
@@ -140,18 +139,16 @@ int run_resume(const ResumeOptions& options) {
 
 Run declare_resume(const CommandLine& line) {
   auto options = std::make_shared<ResumeOptions>();
-  CLI::App& app = line.app;
-  app.add_option("run", options->run, "The run's folder")->required();
-  app.add_option("-n,--workers", options->workers, "Workers, as many as at the start")
-      ->check(whole_number(1));
-  app.add_option("--hosts", options->hosts, "A hostfile of Open MPI; as at the start if not given")
-      ->check(existing_file());
-  app.add_option("--set", options->overrides, std::string("section.key=value: ") + kMayChange + " change")
-      ->allow_extra_args(false);
-  app.add_flag("--start-over", options->start_over,
-               "Begin at step 0 again where no checkpoint is whole on all workers");
-  app.add_flag("--json", options->json, "The summary as JSON on standard output");
-  add_join_options(app, options->world);
+  line.option("run", options->run, "The run's folder").required();
+  line.option("-n,--workers", options->workers, "Workers, as many as at the start").check(whole_number(1));
+  line.option("--hosts", options->hosts, "A hostfile of Open MPI; as at the start if not given")
+      .check(existing_file());
+  line.option("--set", options->overrides, std::string("section.key=value: ") + kMayChange + " change")
+      .once_each();
+  line.flag("--start-over", options->start_over,
+            "Begin at step 0 again where no checkpoint is whole on all workers");
+  line.flag("--json", options->json, "The summary as JSON on standard output");
+  add_join_options(line, options->world);
   return [options] { return run_resume(*options); };
 }
 

@@ -3,12 +3,12 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "launch/command/local_worker.h"
 #include "launch/command/run_job.h"
 #include "launch/config/config.h"
@@ -102,17 +102,13 @@ int run_train(const TrainOptions& options) {
 
 Run declare_train(const CommandLine& line) {
   auto options = std::make_shared<TrainOptions>();
-  line.app.add_option("config", options->config, "The config file (see docs/config.md)");
-  line.app.add_option("--set", options->overrides, "section.key=value, over the file")
-      ->allow_extra_args(false);
-  line.app.add_flag("--overwrite", options->overwrite,
-                    "Begin anew in the folder of a run; what goes is said");
-  line.app.add_flag("--dry-run", options->dry_run,
-                    "Say what the run will need and send, and do nothing else");
-  line.app.add_flag("--json", options->json,
-                    "The summary, or what a dry run says, as JSON on standard output");
-  line.app.add_flag("--worker", options->worker, "")->group("");  // between launcher and worker
-  add_join_options(line.app, options->world);
+  line.option("config", options->config, "The config file (see docs/config.md)");
+  line.option("--set", options->overrides, "section.key=value, over the file").once_each();
+  line.flag("--overwrite", options->overwrite, "Begin anew in the folder of a run; what goes is said");
+  line.flag("--dry-run", options->dry_run, "Say what the run will need and send, and do nothing else");
+  line.flag("--json", options->json, "The summary, or what a dry run says, as JSON on standard output");
+  line.flag("--worker", options->worker, "").hidden();  // between launcher and worker
+  add_join_options(line, options->world);
   return [options] { return run_train(*options); };
 }
 

@@ -1,11 +1,11 @@
 // Which checkpoints of a run are whole, file by file, and whether the rest of its folder is.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "launch/command/command.h"
+#include "launch/command/command_line.h"
 #include "trainer/run_check.h"
 
 namespace thinwire::launch {
@@ -74,9 +74,9 @@ int verify(const VerifyOptions& options) {
 
 Run declare_verify(const CommandLine& line) {
   auto options = std::make_shared<VerifyOptions>();
-  line.app.add_option("run", options->run, "The run's folder")->required();
-  line.app.add_flag("--json", options->json,
-                    "{whole, workers, resume_step, steps, checkpoints, problems} on standard output");
+  line.option("run", options->run, "The run's folder").required();
+  line.flag("--json", options->json,
+            "{whole, workers, resume_step, steps, checkpoints, problems} on standard output");
   return [options] { return verify(*options); };
 }
 
