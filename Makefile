@@ -14,7 +14,7 @@ compile   = $(call configure,$(1)) && cmake --build --preset $(1) -j $(JOBS)
 run_tests = ctest --test-dir build/$(1) --output-on-failure --no-tests=error -j $(JOBS)
 
 .NOTPARALLEL:
-.PHONY: help setup build test check sanitize neon fuzz matrix demo bench lint format clean
+.PHONY: help setup build program test check sanitize neon fuzz matrix demo bench lint format clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -24,6 +24,9 @@ setup:           ## install system packages and LibTorch where missing
 
 build: setup     ## build everything (PRESET=release, debug)
 	$(call compile,$(PRESET))
+
+program: setup   ## build the program alone, without the tests
+	$(call configure,$(PRESET)) && cmake --build --preset $(PRESET) -j $(JOBS) --target thinwire
 
 check: build     ## the quick tests, for every edit
 	$(call run_tests,$(PRESET)) -L quick
@@ -45,13 +48,13 @@ fuzz:            ## libFuzzer on every parser of foreign bytes (FUZZ_SECONDS=60 
 	$(call compile,fuzz)
 	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
-matrix: build    ## every pair of settings that must give the same bits (minutes; goes on where it stopped)
+matrix: program  ## every pair of settings that must give the same bits (minutes; goes on where it stopped)
 	python3 tests/process/matrix.py $(BUILD)/thinwire --folder build/matrix
 
-demo: build      ## four workers on a slow link, killed half way and resumed
+demo: program    ## four workers on a slow link, killed half way and resumed
 	examples/demo.sh $(BUILD)
 
-bench: build     ## our figures beside those of peers and of the machine
+bench: program   ## our figures beside those of peers and of the machine
 	cmake/peers.sh
 	$(BUILD)/thinwire bench train --peers --python build/venv/bin/python
 	$(BUILD)/thinwire bench codec --threads 1,2 --peers --python build/venv/bin/python

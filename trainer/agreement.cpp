@@ -1,7 +1,8 @@
 #include "trainer/agreement.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <bit>
@@ -14,9 +15,14 @@
 #include <stdexcept>
 #include <thread>
 
+#include "trainer/data/batches.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/format/file_io.h"
 #include "trainer/model_file.h"
+#include "trainer/options/options.h"
+#include "trainer/outer/outer_loop.h"
 #include "trainer/run_folder.h"
+#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -196,7 +202,7 @@ void broadcast_calibration(comm::ProgressEngine& engine, Task& task, Batches& ba
       task.calibrate(batches.next(options.inner.batch / options.inner.accumulate));
   batches.load(position);
 
-  torch::NoGradGuard no_grad;
+  at::NoGradGuard no_grad;
   for (const TrainedTensor& t : task.trained()) {
     if (std::find(names.begin(), names.end(), t.name) == names.end()) continue;
     const std::size_t size = t.tensor.nbytes();

@@ -13,15 +13,16 @@
 
 #include "comm/progress_engine.h"
 #include "trainer/checkpoint.h"
-#include "trainer/data/batches.h"
 #include "trainer/data/corpus.h"
-#include "trainer/data/tokenizer.h"
 #include "trainer/evaluate.h"
-#include "trainer/options.h"
-#include "trainer/outer/outer_loop.h"
-#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
+
+class Batches;
+class OuterLoop;
+class Task;
+class Tokenizer;
+struct Options;
 
 // Every worker's record, by rank.
 std::vector<nlohmann::json> gather_json(comm::ProgressEngine& engine, const nlohmann::json& mine,

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <stdio.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cerrno>

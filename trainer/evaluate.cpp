@@ -1,11 +1,16 @@
 #include "trainer/evaluate.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Reduction.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cross_entropy_loss.h>
 
 #include <cmath>
 #include <stdexcept>
 
 #include "trainer/data/token_cache.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/model/language_model.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -72,7 +77,7 @@ Evaluation evaluation_of(const std::vector<Tally>& by_rank) {
 }
 
 Evaluation evaluate(LanguageModel& model, const EvaluationText& text) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   double sum = 0;
   std::int64_t targets = 0;
   for (std::size_t i = 0; i < text.size; ++i) {

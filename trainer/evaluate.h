@@ -6,10 +6,11 @@
 
 #include "trainer/data/corpus.h"
 #include "trainer/data/evaluation_text.h"
-#include "trainer/data/tokenizer.h"
-#include "trainer/model/language_model.h"
 
 namespace thinwire::trainer {
+
+class LanguageModel;
+class Tokenizer;
 
 // The whole of every source, which was opened and read, in windows of at most `length` tokens; each token but
 // a source's first is a target once. The tokens stand in a temporary file. Throws std::runtime_error if no

@@ -1,11 +1,15 @@
 #include "trainer/generate.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>
 
+#include "trainer/data/tokenizer.h"
+#include "trainer/model/language_model.h"
 #include "trainer/random.h"
 
 namespace thinwire::trainer {
@@ -72,7 +76,7 @@ std::int32_t draw(const std::vector<float>& logits, const GenerateOptions& optio
 std::string generate(LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
                      const GenerateOptions& options) {
   check(options, model, tokenizer);
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const bool was_training = model.is_training();
   model.eval();
   RandomStream stream = random_stream(options.seed, "generate");

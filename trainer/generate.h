@@ -5,10 +5,10 @@
 #include <string>
 #include <string_view>
 
-#include "trainer/data/tokenizer.h"
-#include "trainer/model/language_model.h"
-
 namespace thinwire::trainer {
+
+class LanguageModel;
+class Tokenizer;
 
 struct GenerateOptions {
   double temperature = 1;  // divides the logits; 0: always the likeliest token

@@ -1,7 +1,8 @@
 #include "trainer/model_file.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,6 +15,8 @@
 #include "trainer/data/tokenizer.h"
 #include "trainer/finite.h"
 #include "trainer/format/file_io.h"
+#include "trainer/model/language_model.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_tensors.h"
 #include "trainer/options_json.h"
 #include "trainer/run_folder.h"

@@ -9,10 +9,11 @@
 
 #include "trainer/format/output_path.h"
 #include "trainer/format/safetensors.h"
-#include "trainer/model/language_model.h"
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::trainer {
+
+class LanguageModel;
 
 struct LoadedModel {
   std::shared_ptr<LanguageModel> model;  // in evaluation mode; nothing of it asks for a gradient

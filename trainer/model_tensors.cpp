@@ -1,6 +1,8 @@
 #include "trainer/model_tensors.h"
+#include "trainer/model/layers_of.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
 #include <set>
 

@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "trainer/format/safetensors.h"
-#include "trainer/model/language_model.h"
 
 namespace thinwire::trainer {
+
+class LanguageModel;
 
 // Parameters, then buffers: all that makes a model, by name. Handles to the model's own tensors.
 std::vector<std::pair<std::string, at::Tensor>> model_tensors(LanguageModel& model);
@@ -33,15 +34,5 @@ NamedTensors float_weights(LanguageModel& model, FloatWeights which);
 
 // The model as it is deployed: the packed tensors of its low-bit layers, all other parameters as they are.
 NamedTensors packed_tensors(LanguageModel& model);
-
-// The model's layers of one kind, by path.
-template <typename Layer>
-std::vector<std::pair<std::string, Layer*>> layers_of(LanguageModel& model) {
-  std::vector<std::pair<std::string, Layer*>> layers;
-  for (const auto& item : model.named_modules()) {
-    if (auto* layer = dynamic_cast<Layer*>(item.value().get())) layers.emplace_back(item.key(), layer);
-  }
-  return layers;
-}
 
 }  // namespace thinwire::trainer

@@ -1,5 +1,8 @@
 #include "trainer/options_json.h"
 
+#include "trainer/model/language_model.h"
+#include "trainer/task/task.h"
+
 namespace thinwire::trainer {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelOptions, arch, layers, width, heads, kv_heads, mlp_width, context,

@@ -4,10 +4,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "trainer/options.h"
-#include "trainer/task/task.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::trainer {
+
+class Task;
 
 // Adds "model" (its sizes resolved), "task" (its kind), "quant", "lora" and "distill" to meta. model.from and
 // task.teacher are left out: what came from there is in the tensors.

@@ -9,6 +9,7 @@
 
 #include "trainer/data/tokenizer.h"
 #include "trainer/inner/optimizer_plan.h"
+#include "trainer/options/options.h"
 #include "trainer/outer/outer_plan.h"
 #include "trainer/stored_sizes.h"
 #include "trainer/task/task_tensors.h"

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 
-#include "trainer/options.h"
+#include "trainer/options/model_options.h"
 
 namespace thinwire::trainer {
+
+struct Options;
 
 struct RunPlan {
   ModelOptions model;           // no zeros left; from is empty

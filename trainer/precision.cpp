@@ -1,7 +1,6 @@
 #include "trainer/precision.h"
 
 #include <ATen/autocast_mode.h>
-#include <torch/torch.h>
 
 #include <stdexcept>
 

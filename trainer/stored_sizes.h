@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "trainer/options.h"
+#include "trainer/options/model_options.h"
 
 namespace thinwire::trainer {
 

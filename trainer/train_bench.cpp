@@ -1,10 +1,14 @@
 #include "trainer/train_bench.h"
 
-#include <torch/torch.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 
 #include <chrono>
 
 #include "trainer/inner/inner_optimizer.h"
+#include "trainer/model/language_model.h"
+#include "trainer/options/options.h"
 #include "trainer/random.h"
 #include "trainer/task/task.h"
 

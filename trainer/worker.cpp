@@ -1,7 +1,9 @@
 #include "trainer/worker.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,12 +16,14 @@
 #include "trainer/agreement.h"
 #include "trainer/checkpoint.h"
 #include "trainer/data/batches.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/evaluate.h"
 #include "trainer/fault_point.h"
 #include "trainer/finite.h"
 #include "trainer/inner/inner_optimizer.h"
 #include "trainer/meter.h"
 #include "trainer/model_file.h"
+#include "trainer/options/options.h"
 #include "trainer/options_json.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/precision.h"
@@ -120,7 +124,7 @@ Worker::Worker(const WorkerContext& context)
   if (start_step_ > 0 && !sized.model.from.empty())
     sized.model.from = checkpoint_folder(options_.run.dir, start_step_, engine_.rank());
   task_ = make_task(sized);
-  require_room_for(*tokenizer_, task_->model().options().vocab);
+  require_room_for(*tokenizer_, task_->model_options().vocab);
   trained_ = task_->trained();
 
   std::vector<TrainedTensor> travelling;
@@ -135,7 +139,7 @@ Worker::Worker(const WorkerContext& context)
                            std::move(travelling));
   optimizer_ = make_inner_optimizer(options_.inner, trained_);
   // A base settles the sizes; the path to it stays as it was given.
-  options_.model = task_->model().options();
+  options_.model = task_->model_options();
   options_.model.from = context_.options.model.from;
 }
 
@@ -527,7 +531,7 @@ void Worker::restore() {
   const State saved = checkpoints_.load(start_step_);
   compare_references(engine_, *task_, saved.meta.value("references", nlohmann::json::object()));
   {
-    torch::NoGradGuard no_grad;
+    at::NoGradGuard no_grad;
     for (TrainedTensor& t : trained_) t.tensor.copy_(saved.require("live/" + t.name, t.tensor));
     for (auto& [name, tensor] : task_->frozen()) tensor.copy_(saved.require("frozen/" + name, tensor));
   }

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "comm/progress_engine.h"
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::trainer {
 

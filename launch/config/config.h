@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::launch {
 

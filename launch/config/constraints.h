@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::launch {
 

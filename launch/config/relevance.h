@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::launch {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "launch/config/field.h"
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::launch {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "launch/errors.h"
-#include "trainer/options.h"
+#include "trainer/options/options.h"
 #include "trainer/worker.h"
 
 namespace thinwire::launch {

@@ -1,6 +1,8 @@
 #include "quant/nn/linear.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
 
 namespace thinwire::quant {
 namespace {

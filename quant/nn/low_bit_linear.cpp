@@ -1,6 +1,9 @@
 #include "quant/nn/low_bit_linear.h"
 
-#include <torch/torch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include "quant/codec/packing.h"
 

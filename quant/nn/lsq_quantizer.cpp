@@ -1,6 +1,9 @@
 #include "quant/nn/lsq_quantizer.h"
 
-#include <torch/torch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/where.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 

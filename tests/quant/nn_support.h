@@ -1,7 +1,10 @@
 // What the tests of low-bit layers share.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 
 #include <cstring>
 

@@ -9,6 +9,7 @@
 
 #include "tests/comm/world.h"
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/data/tokenizer.h"
 
 namespace thinwire::trainer {
 namespace {

@@ -1,7 +1,10 @@
 #include "trainer/format/describe.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <gmock/gmock.h>
-#include <torch/torch.h>
 
 #include <vector>
 

@@ -1,11 +1,16 @@
 #include "trainer/evaluate.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 
+#include "quant/nn/linear.h"
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/model/language_model.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -68,7 +73,7 @@ TEST_F(Evaluate, EveryTokenButASourcesFirstIsATargetOnce) {
 
 TEST_F(Evaluate, AModelThatKnowsNothingNeedsTheLogarithmOfTheVocabulary) {
   const auto model = tiny_model();
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   for (at::Tensor parameter : model->parameters()) parameter.zero_();
   const Evaluation evaluation = evaluate(*model, text_of({some_text(100)}));
   EXPECT_EQ(evaluation.tokens, 99);

@@ -1,12 +1,21 @@
 #include "trainer/generate.h"
 
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
+#include "quant/nn/linear.h"
 #include "tests/trainer/model/stories_model.h"
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/data/byte_tokenizer.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/model/language_model.h"
 
 namespace thinwire::test {
 namespace {
@@ -29,7 +38,7 @@ TEST(Generate, IsAFunctionOfTheSeed) {
   options.max_tokens = 30;  // past the context of 16
   const std::string text = generate(*model, tokenizer, "ab", options);
   EXPECT_EQ(text.size(), 30u);
-  torch::manual_seed(5);
+  at::manual_seed(5);
   EXPECT_EQ(generate(*model, tokenizer, "ab", options), text);
   options.seed = 1;
   EXPECT_NE(generate(*model, tokenizer, "ab", options), text);

@@ -1,8 +1,9 @@
 #include "trainer/plan.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <filesystem>
@@ -13,6 +14,8 @@
 #include "tests/trainer/task/task_support.h"
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/inner/optimizer_plan.h"
+#include "trainer/model/language_model.h"
+#include "trainer/options/options.h"
 #include "trainer/outer/outer_loop.h"
 #include "trainer/outer/outer_plan.h"
 #include "trainer/task/task_tensors.h"

@@ -1,11 +1,12 @@
 #include "trainer/data/batches.h"
 
-#include <torch/torch.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <stdexcept>
 
 #include "trainer/data/token_cache.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/data/window_order.h"
 
 namespace thinwire::trainer {

@@ -9,14 +9,15 @@
 #include <string>
 #include <vector>
 
+#include "trainer/core/tensors.h"
 #include "trainer/data/corpus.h"
 #include "trainer/data/evaluation_text.h"
-#include "trainer/data/tokenizer.h"
-#include "trainer/options.h"
+#include "trainer/options/data_options.h"
 #include "trainer/state.h"
-#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
+
+class Tokenizer;
 
 class Batches {
  public:

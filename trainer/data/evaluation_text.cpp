@@ -1,6 +1,6 @@
 #include "trainer/data/evaluation_text.h"
 
-#include <torch/torch.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 

@@ -6,8 +6,8 @@
 #include <functional>
 #include <vector>
 
+#include "trainer/core/tensors.h"
 #include "trainer/data/token_store.h"
-#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "trainer/data/text.h"
-#include "trainer/options.h"
+#include "trainer/options/data_options.h"
 
 namespace thinwire::trainer {
 

@@ -1,6 +1,9 @@
 #include "trainer/inner/adamw.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/zeros.h>
 
 #include "trainer/inner/parameter_list.h"
 

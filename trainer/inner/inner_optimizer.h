@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "trainer/options.h"
+#include "trainer/core/tensors.h"
+#include "trainer/options/inner_options.h"
 #include "trainer/state.h"
-#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
 

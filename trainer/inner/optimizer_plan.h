@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "trainer/options.h"
+#include "trainer/options/inner_options.h"
 #include "trainer/task/task_tensors.h"
 
 namespace thinwire::trainer {

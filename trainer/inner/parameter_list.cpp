@@ -1,6 +1,7 @@
 #include "trainer/inner/parameter_list.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/zeros.h>
 
 namespace thinwire::trainer {
 

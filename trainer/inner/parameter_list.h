@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "trainer/core/tensors.h"
 #include "trainer/state.h"
-#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
 

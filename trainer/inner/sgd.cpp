@@ -1,6 +1,8 @@
 #include "trainer/inner/sgd.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_fused_sgd.h>
 
 #include "trainer/inner/parameter_list.h"
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "quant/nn/linear.h"
-#include "trainer/options.h"
+#include "quant/nn/linear_factory.h"
+#include "trainer/options/model_options.h"
 
 namespace thinwire::trainer {
 

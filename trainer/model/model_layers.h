@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/options.h"
+#include "trainer/options/model_options.h"
 
 namespace thinwire::trainer {
 

@@ -1,7 +1,5 @@
 #include "trainer/outer/data_parallel.h"
 
-#include <torch/torch.h>
-
 #include <utility>
 
 #include "trainer/outer/digest.h"

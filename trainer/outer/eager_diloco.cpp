@@ -1,6 +1,6 @@
 #include "trainer/outer/eager_diloco.h"
 
-#include <torch/torch.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
@@ -12,7 +12,7 @@ EagerDiLoCo::EagerDiLoCo(const OuterContext& context, std::vector<TrainedTensor>
                          FragmentLayout layout)
     : StreamedLoop(context, std::move(travelling), layout),
       start_(agreed_copy().clone()),
-      own_momentum_(torch::zeros_like(start_)) {}
+      own_momentum_(at::zeros_like(start_)) {}
 
 void EagerDiLoCo::after_step(std::int64_t step) {
   const BusyTimer timer(busy_seconds_);

@@ -1,7 +1,10 @@
 #include "trainer/outer/flat_parameters.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -89,8 +92,8 @@ FlatParameters::FlatParameters(std::vector<TrainedTensor> tensors, const Fragmen
   layout_ = lay_out(items_of(tensors), plan);
   for (const auto& [item, offset] : layout_.places) places_.push_back({std::move(tensors[item]), offset});
 
-  torch::NoGradGuard no_grad;
-  storage_ = torch::zeros({static_cast<std::int64_t>(layout_.flat_size)}, at::kFloat);
+  at::NoGradGuard no_grad;
+  storage_ = at::zeros({static_cast<std::int64_t>(layout_.flat_size)}, at::kFloat);
   for (auto& [name, view] : views_of(storage_)) {
     auto place =
         std::find_if(places_.begin(), places_.end(), [&](const Place& p) { return p.tensor.name == name; });
@@ -134,10 +137,10 @@ void FlatParameters::copy_gradients_to(std::span<float> flat) const {
 }
 
 void FlatParameters::set_gradients_from(std::span<const float> flat) {
-  torch::NoGradGuard no_grad;
+  at::NoGradGuard no_grad;
   for (Place& place : places_) {
     at::Tensor& gradient = place.tensor.tensor.mutable_grad();
-    if (!gradient.defined() || !gradient.is_contiguous()) gradient = torch::empty_like(place.tensor.tensor);
+    if (!gradient.defined() || !gradient.is_contiguous()) gradient = at::empty_like(place.tensor.tensor);
     std::copy_n(flat.data() + place.offset, gradient.numel(), gradient.data_ptr<float>());
   }
 }

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "trainer/task/task.h"
+#include "trainer/core/tensors.h"
 
 namespace thinwire::trainer {
 

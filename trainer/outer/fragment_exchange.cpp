@@ -1,7 +1,8 @@
 #include "trainer/outer/fragment_exchange.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <cstring>
@@ -12,7 +13,7 @@ namespace thinwire::trainer {
 namespace {
 
 at::Tensor bytes_tensor(std::span<const std::byte> bytes) {
-  at::Tensor tensor = torch::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
+  at::Tensor tensor = at::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
   std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
   return tensor;
 }
@@ -149,7 +150,7 @@ State FragmentExchange::state() const {
   State state;
   if (error_feedback_) {
     const std::span<const float> residual = error_feedback_->residual();
-    at::Tensor tensor = torch::empty({static_cast<std::int64_t>(size_)}, at::kFloat);
+    at::Tensor tensor = at::empty({static_cast<std::int64_t>(size_)}, at::kFloat);
     std::copy(residual.begin(), residual.end(), tensor.data_ptr<float>());
     state.tensors["residual"] = tensor;
   }
@@ -164,13 +165,13 @@ void FragmentExchange::load(const State& state) {
   if (error_feedback_) {
     const std::span<float> residual = error_feedback_->residual();
     const at::Tensor saved =
-        state.require("residual", torch::empty({static_cast<std::int64_t>(size_)}, at::kFloat));
+        state.require("residual", at::empty({static_cast<std::int64_t>(size_)}, at::kFloat));
     std::copy_n(saved.const_data_ptr<float>(), size_, residual.begin());
   }
   loaded_payload_.clear();
   if (!state.meta.contains("sent_step")) return;
   const auto bytes = static_cast<std::int64_t>(codec_->encoded_bytes(size_));
-  const at::Tensor payload = state.require("payload", torch::empty({bytes}, at::kByte));
+  const at::Tensor payload = state.require("payload", at::empty({bytes}, at::kByte));
   const auto* begin = static_cast<const std::byte*>(payload.const_data_ptr());
   loaded_payload_.assign(begin, begin + bytes);
   sent_step_ = state.meta.at("sent_step");

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "trainer/options.h"
+#include "trainer/options/outer_options.h"
 #include "trainer/outer/flat_parameters.h"
 
 namespace thinwire::trainer {

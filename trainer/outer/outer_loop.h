@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "comm/progress_engine.h"
-#include "trainer/options.h"
+#include "trainer/options/outer_options.h"
 #include "trainer/outer/flat_parameters.h"
 #include "trainer/state.h"
 

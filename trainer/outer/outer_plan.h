@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "trainer/options.h"
+#include "trainer/options/outer_options.h"
 #include "trainer/outer/flat_parameters.h"
 
 namespace thinwire::trainer {

@@ -1,7 +1,8 @@
 #include "trainer/outer/streamed_loop.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -70,7 +71,7 @@ void StreamedLoop::commit(Fragment& fragment, std::int64_t step, std::span<float
 }
 
 at::Tensor StreamedLoop::make_flat() const {
-  return torch::zeros({static_cast<std::int64_t>(parameters_.flat_size())}, at::kFloat);
+  return at::zeros({static_cast<std::int64_t>(parameters_.flat_size())}, at::kFloat);
 }
 
 std::span<float> StreamedLoop::part_of(const at::Tensor& flat, const Fragment& fragment) {

@@ -1,13 +1,18 @@
 // A student with one-bit weights learns from a frozen teacher. The teacher is read only: it neither trains,
 // nor travels, nor is it part of the student's checkpoints.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <stdexcept>
 
 #include "quant/nn/sign_linear.h"
+#include "trainer/model/language_model.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_file.h"
 #include "trainer/model_tensors.h"
+#include "trainer/options/options.h"
 #include "trainer/task/distill_loss.h"
 #include "trainer/task/layer_pattern.h"
 #include "trainer/task/model_task.h"
@@ -75,7 +80,7 @@ class DistillTask final : public ModelTask {
  private:
   ModelOutput ask_teacher(const Batch& batch, bool want_hidden) {
     TORCH_INTERNAL_ASSERT(!teacher_->is_training());
-    const torch::NoGradGuard no_grad;
+    const at::NoGradGuard no_grad;
     return teacher_->forward(batch.tokens, want_hidden);
   }
 

@@ -1,6 +1,10 @@
 #include "trainer/task/distill_loss.h"
 
-#include <torch/torch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/mse_loss.h>
+#include <ATen/ops/stack.h>
 
 namespace thinwire::trainer {
 

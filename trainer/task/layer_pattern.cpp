@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "quant/nn/linear.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_tensors.h"
 
 namespace thinwire::trainer {

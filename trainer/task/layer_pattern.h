@@ -4,9 +4,9 @@
 #include <regex>
 #include <string>
 
-#include "trainer/model/language_model.h"
-
 namespace thinwire::trainer {
+
+class LanguageModel;
 
 class LayerPattern {
  public:

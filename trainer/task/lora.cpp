@@ -1,12 +1,17 @@
 // Low-rank adaptation of a frozen low-bit base: only the factors train and travel.
-#include <torch/torch.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/Tensor.h>
 
 #include <set>
 #include <stdexcept>
 
 #include "quant/codec/codec.h"
+#include "quant/nn/linear.h"
 #include "quant/nn/lora_linear.h"
+#include "trainer/model/language_model.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_tensors.h"
+#include "trainer/options/options.h"
 #include "trainer/random.h"
 #include "trainer/task/layer_pattern.h"
 #include "trainer/task/model_task.h"

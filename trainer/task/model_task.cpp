@@ -1,8 +1,14 @@
 #include "trainer/task/model_task.h"
 
-#include <torch/torch.h>
+#include <utility>
+
+#include "trainer/model/language_model.h"
 
 namespace thinwire::trainer {
+
+ModelTask::ModelTask(std::shared_ptr<LanguageModel> model) : model_(std::move(model)) {
+  model_->train();
+}
 
 std::vector<TrainedTensor> ModelTask::trained() {
   std::vector<TrainedTensor> tensors;

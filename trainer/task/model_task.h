@@ -15,7 +15,7 @@ class ModelTask : public Task {
   std::vector<std::pair<std::string, at::Tensor>> frozen() override;
 
  protected:
-  explicit ModelTask(std::shared_ptr<LanguageModel> model) : model_(std::move(model)) { model_->train(); }
+  explicit ModelTask(std::shared_ptr<LanguageModel> model);
 
  private:
   std::shared_ptr<LanguageModel> model_;  // shared only because torch modules are

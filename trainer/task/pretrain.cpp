@@ -1,6 +1,9 @@
 // Plain language modelling: every parameter trains in float32 and travels.
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
 
+#include "quant/nn/linear.h"
+#include "trainer/model/language_model.h"
+#include "trainer/options/options.h"
 #include "trainer/task/model_task.h"
 #include "trainer/task/started_model.h"
 #include "trainer/task/task_kind.h"

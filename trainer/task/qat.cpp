@@ -1,13 +1,17 @@
 // Quantisation-aware training by LSQ: rules say which layers have low-bit weights and inputs. The latent
 // weights and the step sizes train and travel; the steps stand apart in their fragment and do not decay.
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
 #include <map>
 #include <stdexcept>
 
 #include "quant/nn/lsq_linear.h"
 #include "quant/nn/lsq_quantizer.h"
+#include "trainer/model/language_model.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_tensors.h"
+#include "trainer/options/options.h"
 #include "trainer/task/layer_pattern.h"
 #include "trainer/task/model_task.h"
 #include "trainer/task/started_model.h"
@@ -86,7 +90,7 @@ class QatTask final : public ModelTask {
 
   std::vector<std::string> calibrate(const Batch& batch) override {
     for (quant::LsqLinear* layer : layers_) layer->calibrate_next();
-    const torch::NoGradGuard no_grad;
+    const at::NoGradGuard no_grad;
     model().forward(batch.tokens);
     std::vector<std::string> steps;
     for (const TrainedTensor& tensor : trained()) {

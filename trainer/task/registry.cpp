@@ -1,6 +1,7 @@
 #include <array>
 
 #include "trainer/named.h"
+#include "trainer/options/options.h"
 #include "trainer/registries.h"
 #include "trainer/task/task_kind.h"
 

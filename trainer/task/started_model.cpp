@@ -1,13 +1,16 @@
 #include "trainer/task/started_model.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <stdexcept>
 
 #include "quant/nn/lora_linear.h"
+#include "trainer/model/language_model.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_file.h"
 #include "trainer/model_tensors.h"
+#include "trainer/options/options.h"
 
 namespace thinwire::trainer {
 

@@ -3,11 +3,12 @@
 
 #include <memory>
 
-#include "quant/nn/linear.h"
-#include "trainer/model/language_model.h"
-#include "trainer/options.h"
+#include "quant/nn/linear_factory.h"
 
 namespace thinwire::trainer {
+
+class LanguageModel;
+struct Options;
 
 // A model of `layers`: with the sizes and float weights of options.model.from where that is given (a low-bit
 // layer of it gives its latent weight, else what it multiplies by), else with options.model's sizes and

@@ -1,8 +1,17 @@
 #include "trainer/task/task.h"
 
-#include <torch/torch.h>
+#include <ATen/core/Reduction.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cross_entropy_loss.h>
+
+#include "trainer/model/language_model.h"
 
 namespace thinwire::trainer {
+
+const ModelOptions& Task::model_options() {
+  return model().options();
+}
 namespace {
 
 at::Tensor flat_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
@@ -17,7 +26,7 @@ at::Tensor mean_cross_entropy(const at::Tensor& logits, const at::Tensor& target
 }
 
 double Task::evaluate(const Batch& batch) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   LanguageModel& evaluated = model();
   const bool was_training = evaluated.is_training();
   evaluated.eval();

@@ -3,9 +3,6 @@
 // line each.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,30 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "trainer/model/language_model.h"
-#include "trainer/options.h"
+#include "trainer/core/tensors.h"
 
 namespace thinwire::trainer {
 
-// Where a travelling tensor stands in its fragment: matrices first, then vectors, then scales in a new block.
-enum class TensorGroup { kMatrix, kVector, kScale };
-
-struct TrainedTensor {
-  std::string name;     // unique in the task
-  at::Tensor tensor;    // float32 leaf
-  bool decays = true;   // weight decay applies
-  bool travels = true;  // takes part in the outer loop
-  TensorGroup group = TensorGroup::kMatrix;
-  std::int64_t block = -1;  // the model's block it belongs to; -1: embeddings, head, final norm
-  // No update leaves a value below it: after_update sees to the live tensor, the outer loop to the agreed
-  // copy.
-  float least = -std::numeric_limits<float>::infinity();
-};
-
-struct Batch {
-  at::Tensor tokens;   // int64 [B, T]
-  at::Tensor targets;  // int64 [B, T], tokens shifted by one; -100 where there is none
-};
+class LanguageModel;
+struct ModelOptions;
+struct Options;
 
 // Something that a task reads and that its checkpoints do not hold.
 struct Reference {
@@ -51,6 +31,7 @@ class Task {
 
   virtual std::string_view kind() const = 0;
   virtual LanguageModel& model() = 0;
+  const ModelOptions& model_options();  // of model(): resolved, no zeros left
 
   // In a fixed order, the same on every worker.
   virtual std::vector<TrainedTensor> trained() = 0;

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "quant/nn/linear.h"
+#include "quant/nn/linear_factory.h"
 #include "trainer/task/task.h"
 #include "trainer/task/task_tensors.h"
 

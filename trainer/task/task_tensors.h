@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "trainer/core/tensors.h"
 #include "trainer/model/model_layers.h"
-#include "trainer/task/task.h"
 
 namespace thinwire::trainer {
+
+struct Options;
 
 struct TensorShape {
   std::string name;

@@ -1,14 +1,17 @@
 #include "trainer/data/batches.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <map>
 #include <set>
 
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/data/byte_tokenizer.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/format/file_io.h"
 
 namespace thinwire::test {

@@ -1,12 +1,22 @@
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <set>
 
+#include "quant/nn/linear.h"
 #include "tests/trainer/model/slow_llama.h"
 #include "tests/trainer/model/tiny_model.h"
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/model/language_model.h"
 #include "trainer/precision.h"
 
 namespace thinwire::test {
@@ -130,7 +140,7 @@ TEST(Llama, StartsFromTheSeedAloneAndDrawsWhatItSays) {
   sizes.width = 64;
   sizes.vocab = 500;
   const auto a = float_model(sizes, 7);
-  torch::manual_seed(99);  // the default generator has no say
+  at::manual_seed(99);  // the default generator has no say
   const auto b = float_model(sizes, 7);
   const auto c = float_model(sizes, 8);
   for (const auto& item : a->named_parameters()) {

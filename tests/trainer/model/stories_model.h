@@ -1,7 +1,9 @@
 // The real model beside the project: stories260K.bin and tok512.bin in llama2.c's layout.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cstring>
 #include <fstream>

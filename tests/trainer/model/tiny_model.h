@@ -1,7 +1,9 @@
 // Small models for tests.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linspace.h>
 
 #include <memory>
 

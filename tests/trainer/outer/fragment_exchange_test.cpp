@@ -2,8 +2,9 @@
 // after the other.
 #include "trainer/outer/fragment_exchange.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 

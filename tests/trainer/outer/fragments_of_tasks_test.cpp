@@ -7,6 +7,8 @@
 
 #include "tests/trainer/task/task_support.h"
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/model/language_model.h"
+#include "trainer/options/options.h"
 #include "trainer/outer/flat_parameters.h"
 
 namespace thinwire::trainer {

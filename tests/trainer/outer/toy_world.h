@@ -2,7 +2,10 @@
 // outer loop, engine and codec, so that the loop's laws can be checked against plain arithmetic.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 
 #include <functional>
 #include <string>
@@ -19,7 +22,7 @@ inline std::vector<TrainedTensor> toy_tensors() {
   const auto add = [&](const std::string& name, std::vector<std::int64_t> shape, TensorGroup group,
                        std::int64_t block) {
     at::Tensor tensor =
-        torch::arange(0, torch::IntArrayRef(shape).empty() ? 1 : c10::multiply_integers(shape), at::kFloat)
+        at::arange(0, at::IntArrayRef(shape).empty() ? 1 : c10::multiply_integers(shape), at::kFloat)
             .sin()
             .view(shape);
     tensor.set_requires_grad(true);
@@ -60,7 +63,7 @@ class ToyWorker {
         total_steps_(total_steps) {}
 
   void train(std::int64_t first, std::int64_t last, float lr = 0.1f) {
-    torch::NoGradGuard no_grad;
+    at::NoGradGuard no_grad;
     for (std::int64_t step = first; step <= last; ++step) {
       for (TrainedTensor& t : tensors_) t.tensor.mutable_grad() = t.tensor - target(engine_.rank(), step);
       loop_->reduce_gradients(step);
@@ -86,7 +89,7 @@ class ToyWorker {
   }
 
   void load(const State& state) {
-    torch::NoGradGuard no_grad;
+    at::NoGradGuard no_grad;
     for (TrainedTensor& t : tensors_) t.tensor.copy_(state.tensors.at("live/" + t.name));
     loop_->load(state.part("outer"));
   }

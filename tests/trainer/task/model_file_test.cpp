@@ -10,6 +10,7 @@
 
 #include "tests/trainer/task/task_support.h"
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/model/language_model.h"
 #include "trainer/model_tensors.h"
 
 namespace thinwire::trainer {

@@ -1,7 +1,11 @@
 // What the tests of tasks share: a small model, batches of real text, a run's folder with a checkpoint.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 
 #include <cstring>
 #include <fstream>
@@ -12,6 +16,8 @@
 #include "trainer/checkpoint.h"
 #include "trainer/data/byte_tokenizer.h"
 #include "trainer/inner/inner_optimizer.h"
+#include "trainer/model/language_model.h"
+#include "trainer/options/options.h"
 #include "trainer/options_json.h"
 #include "trainer/run_folder.h"
 #include "trainer/task/task.h"

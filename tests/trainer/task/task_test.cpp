@@ -9,6 +9,8 @@
 #include "quant/nn/lsq_quantizer.h"
 #include "tests/trainer/task/task_support.h"
 #include "tests/trainer/temporary_folder.h"
+#include "trainer/model/language_model.h"
+#include "trainer/model/layers_of.h"
 #include "trainer/model_tensors.h"
 #include "trainer/precision.h"
 
