@@ -24,7 +24,7 @@ int generate(const GenerateCommand& command) {
   const OpenModel open = open_model(command.model, command.threads);
   nlohmann::json texts = nlohmann::json::array();
   trainer::GenerateOptions how = command.how;
-  if (command.one_line) how.stop = "\n";
+  if (command.one_line) how.stop = '\n';
   for (int i = 0; i < command.count; ++i, ++how.seed) {
     const std::string text = trainer::generate(*open.model, *open.tokenizer, command.prompt, how);
     if (command.json) {
