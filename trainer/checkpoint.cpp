@@ -198,7 +198,6 @@ void CheckpointStore::prune(std::int64_t step) {
   for (std::int64_t i = 0; i < std::ssize(steps) - keep_; ++i) remove(steps[i]);
 }
 
-// Before anything goes: from now on a run without a common step has lost one. On a full disk it is not noted.
 void CheckpointStore::note_on_all_workers(std::int64_t step) const {
   const fs::path folder = worker_folder(run_dir_, step, worker_), file = folder / kOnAllWorkersFile;
   if (fs::exists(fs::symlink_status(file))) return;

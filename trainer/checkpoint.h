@@ -51,8 +51,11 @@ class CheckpointStore {
   // Steps that are known to be whole: those that check() found, and those saved since.
   const std::set<std::int64_t>& held() const { return held_; }
 
-  // Notes that every worker of the run holds `step`, and removes all but the newest `keep` of those up to it:
-  // a worker that removed one by what it holds itself could leave a run without a step that all have.
+  // Notes in the checkpoint of `step` that every worker of the run holds it: without such a step the run has
+  // lost one. Not noted on a full disk.
+  void note_on_all_workers(std::int64_t step) const;
+  // The same, and removes all but the newest `keep` of those up to it: a worker that removed one by what it
+  // holds itself could leave a run without a step that all have.
   void prune(std::int64_t step);
   // The run goes on from `step`, which every worker holds, or starts over at 0: removes those of later steps,
   // since they belong to a history that is left, and all that is damaged.
@@ -68,7 +71,6 @@ class CheckpointStore {
  private:
   void write(std::int64_t step, const State& state) const;
   void remove_leftovers() const;
-  void note_on_all_workers(std::int64_t step) const;
   void remove(std::int64_t step);
 
   std::string run_dir_;

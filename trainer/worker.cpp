@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -67,7 +68,7 @@ class Worker {
   void write_metrics(const std::vector<nlohmann::json>& pulses);
   void evaluate(std::int64_t step);
   void checkpoint(std::int64_t step);
-  void prune_checkpoints();
+  void note_common_checkpoint();
   void require_checkpoint(std::int64_t step);
   nlohmann::json summarise();
 
@@ -92,7 +93,8 @@ class Worker {
   CheckpointStore checkpoints_;
   std::unique_ptr<RunLog> log_;
   PulseBoard pulses_;
-  PulseBoard holdings_;  // which checkpoints each worker holds, since the last one
+  PulseBoard holdings_;                            // which checkpoints each worker holds, since the last one
+  std::optional<std::int64_t> common_checkpoint_;  // the newest that all are known to hold
 
   std::int64_t start_step_ = 0;
   Meter meter_;
@@ -216,7 +218,7 @@ RunResult Worker::train() {
   for (std::int64_t step = start_step_ + 1; step <= steps; ++step) {
     train_step(step);
     for (const CommitRecord& record : outer_->take_commits()) log_->commit(record);
-    if (holdings_.arrived()) prune_checkpoints();
+    if (holdings_.arrived()) note_common_checkpoint();
     step_fault_point(step, engine_.rank());
     if (step == steps) break;
     const bool stops = stop.ends_after(step);
@@ -434,7 +436,8 @@ void Worker::evaluate(std::int64_t step) {
 }
 
 void Worker::checkpoint(std::int64_t step) {
-  prune_checkpoints();
+  if (holdings_.posted()) note_common_checkpoint();
+  if (common_checkpoint_) checkpoints_.prune(*common_checkpoint_);
   State now = state(step);
   now.meta["logs"] = log_->sync();
   if (const auto problem = describe_nonfinite({now.tensors.begin(), now.tensors.end()}))
@@ -448,10 +451,11 @@ void Worker::checkpoint(std::int64_t step) {
   holdings_.post({{"held", checkpoints_.held()}, {"problem", checkpoint_problem_}});
 }
 
-// Old checkpoints go once all workers are known to hold a newer one.
-void Worker::prune_checkpoints() {
-  if (!holdings_.posted()) return;
-  if (const auto step = newest_common_step(holdings_.read())) checkpoints_.prune(*step);
+// Noted as soon as it is known, which is no matter of the step. Old checkpoints go with the next one, when
+// all workers are at the same step.
+void Worker::note_common_checkpoint() {
+  common_checkpoint_ = newest_common_step(holdings_.read());
+  if (common_checkpoint_) checkpoints_.note_on_all_workers(*common_checkpoint_);
 }
 
 // Of the checkpoint that was just written, with which the run ends: throws if a worker has none.
