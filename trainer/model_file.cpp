@@ -64,6 +64,17 @@ CheckpointPath parse_checkpoint_path(const std::string& path) {
   return found;
 }
 
+// Where a run ended; nothing while it is on, and where its summary is damaged.
+std::optional<std::int64_t> last_step_of(const fs::path& run) {
+  const std::string summary = run / "summary.json";
+  if (!fs::exists(summary)) return {};
+  try {
+    return read_hashed_json(summary).at("steps").get<std::int64_t>();
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
 // The newest checkpoint that fits, of the lowest worker that has a whole one. An older step is another model,
 // so it is not taken unasked.
 CheckpointCheck choose_checkpoint(const std::string& path, const CheckpointPath& wanted) {
@@ -73,10 +84,16 @@ CheckpointCheck choose_checkpoint(const std::string& path, const CheckpointPath&
            wanted.worker.value_or(check.worker) != check.worker;
   });
   if (fitting.empty())
-    throw std::runtime_error(
-        path + ": expected a run or checkpoint with a whole checkpoint; there is no checkpoint");
+    throw std::runtime_error(path + ": expected a run, or a checkpoint of one, with a whole checkpoint in " +
+                             (wanted.run / "checkpoints").string() + "; there is no checkpoint");
   // Ordered by step and worker.
   const std::int64_t newest = fitting.back().step;
+  if (const auto last = last_step_of(wanted.run); last && !wanted.step && *last > newest)
+    throw std::runtime_error(
+        fmt::format("{}: expected {}/checkpoints/step-{}, where the run ended as summary.json says; the "
+                    "newest there is step-{}: "
+                    "to take that, name it",
+                    path, wanted.run.string(), *last, newest));
   const auto is_good = [&](const CheckpointCheck& check) { return check.whole && check.step == newest; };
   if (const auto good = std::find_if(fitting.begin(), fitting.end(), is_good); good != fitting.end())
     return *good;

@@ -17,7 +17,7 @@ RunLog::RunLog(const std::string& run_dir, bool writes, bool tensorboard, std::i
   metrics_ = open(run_dir, kMetrics, keep_through, saved);
   commits_ = open(run_dir, kCommits, keep_through, saved);
   const std::string events = run_dir + "/tensorboard";
-  if (keep_through >= 0) cut_event_files(events, keep_through);
+  if (keep_through >= 0) last_tags_ = cut_event_files(events, keep_through);
   if (tensorboard) tensorboard_ = std::make_unique<TensorboardWriter>(events, keep_through + 1);
 }
 
@@ -31,10 +31,12 @@ std::unique_ptr<JsonLines> RunLog::open(const std::string& run_dir, const std::s
 
 void RunLog::metrics(const nlohmann::json& record) {
   if (!metrics_ || !metrics_->write(record) || !tensorboard_) return;
-  // A line that was lost and is written again: TensorBoard's files have their points still.
-  if (record.at("step") <= keep_through_ && metrics_->lost().count > 0) return;
-  for (const auto& [name, value] : record.items())
-    if (value.is_number() && name != "step") tensorboard_->scalar(name, value, record.at("step"));
+  // Where a line was lost and is written again, TensorBoard has its points still.
+  const bool may_be_there = record.at("step") <= keep_through_;
+  for (const auto& [name, value] : record.items()) {
+    if (!value.is_number() || name == "step" || (may_be_there && last_tags_.contains(name))) continue;
+    tensorboard_->scalar(name, value, record.at("step"));
+  }
   tensorboard_->flush();
 }
 

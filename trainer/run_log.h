@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ class RunLog {
                                   std::int64_t keep_through, const nlohmann::json& saved);
 
   std::int64_t keep_through_;
+  std::set<std::string> last_tags_;  // that TensorBoard's files have at keep_through_
   std::vector<std::string> lost_;
   std::unique_ptr<JsonLines> metrics_;
   std::unique_ptr<JsonLines> commits_;

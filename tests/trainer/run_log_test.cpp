@@ -35,14 +35,29 @@ TEST(RunLog, ALineThatWasLostAndIsWrittenAgainIsNoSecondPointInTensorBoard) {
     log.metrics({{"step", 10}, {"eval_loss", 1.5}});
   }
   std::string lines = read_bytes(run / "metrics.jsonl");
-  lines[lines.size() / 4] ^= 1;
-  write_bytes(run / "metrics.jsonl", lines);
-  {
-    RunLog log(run.path(), true, true, /*keep_through=*/10, saved);
-    EXPECT_EQ(log.lost().size(), 1u);
-    log.metrics({{"step", 10}, {"eval_loss", 1.5}});
+  for (const std::size_t place : {lines.size() - 1, lines.size() / 4}) {  // the second line, then the first
+    std::string damaged = lines;
+    damaged[place] ^= 1;
+    write_bytes(run / "metrics.jsonl", damaged);
+    {
+      RunLog log(run.path(), true, true, /*keep_through=*/10, saved);
+      EXPECT_EQ(log.lost().empty(), place + 1 == lines.size());
+      log.metrics({{"step", 10}, {"eval_loss", 1.5}});
+    }
+    EXPECT_EQ(count_of(read_bytes(run / "metrics.jsonl"), "eval_loss"), 1u);
+    EXPECT_EQ(count_of(events_of(run.path()), "eval_loss"), 1u);
   }
-  EXPECT_EQ(count_of(read_bytes(run / "metrics.jsonl"), "eval_loss"), 1u);
+}
+
+TEST(RunLog, WhatTheLastProcessDidNotWriteIsAPointInTensorBoard) {
+  TemporaryFolder run;
+  nlohmann::json saved;
+  {
+    RunLog log(run.path(), true, true, /*keep_through=*/-1);
+    log.metrics({{"step", 10}, {"loss", 2.0}});
+    saved = log.sync();
+  }
+  RunLog(run.path(), true, true, /*keep_through=*/10, saved).metrics({{"step", 10}, {"eval_loss", 1.5}});
   EXPECT_EQ(count_of(events_of(run.path()), "eval_loss"), 1u);
 }
 

@@ -11,7 +11,9 @@
 #include <filesystem>
 #include <limits>
 #include <optional>
+#include <set>
 #include <string_view>
+#include <vector>
 
 #include "trainer/format/crc32c.h"
 #include "trainer/run_folder.h"
@@ -121,21 +123,28 @@ struct Reader {
   }
 };
 
-// Of an Event; nothing for bytes that are none. An event without the field is of step 0.
-std::optional<std::int64_t> step_of(std::string_view event) {
-  std::int64_t step = 0;
-  for (Reader reader{event}; !reader.bytes.empty();) {
+// Of a Protobuf message: a number, or bytes.
+struct Field {
+  std::uint64_t id = 0;
+  std::uint64_t number = 0;
+  std::string_view bytes;
+};
+
+// Nothing for bytes that are no message.
+std::optional<std::vector<Field>> fields_of(std::string_view message) {
+  std::vector<Field> fields;
+  for (Reader reader{message}; !reader.bytes.empty();) {
     const std::uint64_t key = reader.varint();
+    Field field{.id = key >> 3, .number = 0, .bytes = {}};
     switch (key & 7) {
       case 0:
-        if (const std::uint64_t value = reader.varint(); key >> 3 == 2)
-          step = static_cast<std::int64_t>(value);
+        field.number = reader.varint();
         break;
       case 1:
         reader.take(8);
         break;
       case 2:
-        reader.take(reader.varint());
+        field.bytes = reader.take(reader.varint());
         break;
       case 5:
         reader.take(4);
@@ -144,12 +153,33 @@ std::optional<std::int64_t> step_of(std::string_view event) {
         return {};
     }
     if (!reader.ok) return {};
+    fields.push_back(field);
   }
-  return step;
+  return fields;
 }
 
-// The whole records of steps up to keep_through. After a damaged length nothing more can be found.
-std::string kept_records(std::string_view bytes, std::int64_t keep_through) {
+Field find_field(std::string_view message, std::uint64_t id) {
+  for (const Field& field : fields_of(message).value_or(std::vector<Field>()))
+    if (field.id == id) return field;
+  return {};
+}
+
+struct Point {
+  std::int64_t step = 0;  // 0 where the event does not say
+  std::string tag;        // empty for what is no scalar
+};
+
+// Nothing for bytes that are no Event.
+std::optional<Point> point_of(std::string_view event) {
+  if (!fields_of(event)) return {};
+  const std::string_view value = find_field(find_field(event, 5).bytes, 1).bytes;
+  return Point{static_cast<std::int64_t>(find_field(event, 2).number),
+               std::string(find_field(value, 1).bytes)};
+}
+
+// The whole records of steps up to keep_through, and adds the tags of that step. After a damaged length
+// nothing more can be found.
+std::string kept_records(std::string_view bytes, std::int64_t keep_through, std::set<std::string>& tags) {
   std::string kept;
   for (Reader reader{bytes}; !reader.bytes.empty();) {
     const std::string_view begin = reader.bytes;
@@ -160,15 +190,17 @@ std::string kept_records(std::string_view bytes, std::int64_t keep_through) {
     const std::string_view event = reader.take(size);
     const bool good = reader.number<std::uint32_t>() == masked_crc32c(event);
     if (!reader.ok) break;
-    const auto step = good ? step_of(event) : std::nullopt;
-    if (step && *step <= keep_through) kept += begin.substr(0, begin.size() - reader.bytes.size());
+    const auto point = good ? point_of(event) : std::nullopt;
+    if (!point || point->step > keep_through) continue;
+    kept += begin.substr(0, begin.size() - reader.bytes.size());
+    if (point->step == keep_through) tags.insert(point->tag);
   }
   return kept;
 }
 
-void cut_event_file(const std::string& path, std::int64_t keep_through) {
+void cut_event_file(const std::string& path, std::int64_t keep_through, std::set<std::string>& tags) {
   const std::string bytes = read_whole_file(path, std::numeric_limits<std::int64_t>::max());
-  const std::string kept = kept_records(bytes, keep_through);
+  const std::string kept = kept_records(bytes, keep_through, tags);
   if (kept.size() == bytes.size()) return;
   if (bytes.starts_with(kept)) {
     fs::resize_file(path, kept.size());
@@ -213,12 +245,14 @@ void TensorboardWriter::flush() {
   pending_.clear();
 }
 
-void cut_event_files(const std::string& dir, std::int64_t keep_through) {
-  if (!fs::exists(dir)) return;
+std::set<std::string> cut_event_files(const std::string& dir, std::int64_t keep_through) {
+  std::set<std::string> tags;
+  if (!fs::exists(dir)) return tags;
   for (const fs::directory_entry& entry : fs::directory_iterator(dir)) {
     const bool is_ours = entry.path().filename().string().starts_with(kPrefix);
-    if (is_ours && entry.is_regular_file()) cut_event_file(entry.path(), keep_through);
+    if (is_ours && entry.is_regular_file()) cut_event_file(entry.path(), keep_through, tags);
   }
+  return tags;
 }
 
 }  // namespace thinwire::trainer

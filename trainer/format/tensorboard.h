@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "trainer/format/file_io.h"
@@ -40,7 +41,7 @@ class TensorboardWriter {
 // Leaves in the event files of a folder what is of steps up to keep_through: one of TensorBoard's readers
 // never drops a point, so a resumed run may not write a step that is still there. What is torn or damaged
 // goes too, since half of the readers stop at it. Other files, and a folder that is not there, are left
-// alone.
-void cut_event_files(const std::string& dir, std::int64_t keep_through);
+// alone. Returns the tags that have a point at keep_through.
+std::set<std::string> cut_event_files(const std::string& dir, std::int64_t keep_through);
 
 }  // namespace thinwire::trainer

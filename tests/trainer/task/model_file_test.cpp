@@ -12,6 +12,7 @@
 #include "tests/trainer/temporary_folder.h"
 #include "trainer/model/language_model.h"
 #include "trainer/model_tensors.h"
+#include "trainer/run_folder.h"
 
 namespace thinwire::trainer {
 namespace {
@@ -203,6 +204,15 @@ TEST(LoadModel, TakesTheNewestCheckpointOfARunAndNeverAnOlderOneUnasked) {
   const LoadedModel older = load_model(saved.run + "/checkpoints/step-1");
   EXPECT_TRUE(same_bits(logits_of(*older.model, saved.batch), first));
   EXPECT_EQ(older.step, 1);
+}
+
+TEST(LoadModel, MissesTheStepAtWhichTheRunEnded) {
+  SavedTask saved("pretrain");
+  write_file_atomically(saved.run + "/summary.json", hashed_json({{"steps", 2}}));
+  EXPECT_THAT(
+      message_of([&] { load_model(saved.run); }),
+      testing::AllOf(HasSubstr("expected " + saved.run + "/checkpoints/step-2"), HasSubstr("step-1")));
+  EXPECT_EQ(load_model(saved.run + "/checkpoints/step-1").step, 1);
 }
 
 TEST(LoadModel, RefusesATokenizerThatIsNotTheRunsByName) {
