@@ -92,6 +92,7 @@ class Lab {
     if (!options.backend.empty()) base_.comm.backend = options.backend;
     base_.checkpoint.every = 0;
     base_.log.eval_every = 0;
+    base_.outer.final_sync = false;  // once a job, and a measured run is a tenth of one
     base_.log.tensorboard = false;
   }
 
