@@ -1,20 +1,19 @@
 // How bytes move between the workers of one world: a small non-blocking interface over every backend.
 //
 // One thread owns a communicator and makes all calls on it (the progress engine's thread). A world of one is
-// legal: its exchanges hand back the own message.
+// legal: its exchanges hand back what was sent.
 //
 //   auto work = communicator.exchange({.sequence = 7, .outgoing = {mine, mine}, .max_bytes = 1 << 20});
 //   while (!work->test()) { ... }                  // right: polls, does other things, never blocks
 //   std::vector<Buffer> all = work->take();         // right: only after test() returned true
 //
-//   communicator.exchange(...); mine.clear();       // WRONG: `mine` must live until the work is done; after
-//                                                   // an error, hand their owner to keep()
-//   exchange(sequence 7) on rank 0, 8 on rank 1     // WRONG: kOutOfPhase on both at the deadline, never a
-//   hang
+//   communicator.exchange(...); mine.clear();       // WRONG: `mine` must live until the work is done
+//   exchange(sequence 7) on rank 0, 8 on rank 1     // WRONG: kOutOfPhase on both at the deadline, no hang
 //
-// Deadline: an exchange fails once timeout_s has passed in which nothing of it was sent or received. Time
-// that a shaped link holds the own messages does not count. After an error the communicator is broken: every
-// call on it and on its works throws that error again, and the peers are told. Make a new world to go on.
+// Deadline: an exchange fails once timeout_s has passed in which nothing of it was sent or received. Time in
+// which a shaped link holds this rank's messages does not count. After an error the communicator is broken:
+// every call on it and on its works throws that error again, and the peers are told. Make a new world to go
+// on.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +36,8 @@ struct ExchangeRequest {
   std::vector<std::span<const std::byte>> outgoing{};  // entry r goes to rank r; entries may be the same span
   std::size_t max_bytes = 0;  // local limit on each incoming message, checked before allocating
   // By rank: the exact size of its message, where this rank knows it and the peer knows that too; or empty.
-  // It may then come without a question, into memory that was made ready. All ranks give sizes, or none does.
+  // The backend may then post the receive beforehand and skip the announcement. All ranks give sizes, or
+  // none.
   std::vector<std::size_t> expected_bytes{};
   Traffic traffic = Traffic::kWire;
   std::string what{};  // for error messages, e.g. "fragment 2 at step 60, gather"
@@ -61,9 +61,9 @@ class Work {
   // Moves what can be moved without blocking. True when every message was sent and received; throws CommError
   // on failure, and kTimeout or kOutOfPhase past the deadline.
   bool test();
-  // Every own message has left, as far as the transport knows.
+  // True if every message of this rank has left, as far as the transport knows.
   bool sent() const;
-  // One buffer per rank; the own entry is a copy of the own outgoing bytes. Once, after test() returned true.
+  // One buffer per rank; this rank's is a copy of what it sent. Call it once, after test() returned true.
   std::vector<Buffer> take();
   // Earliest time at which test() can make progress, if the transport knows (a shaped link does). Peers may
   // be earlier: a caller that sleeps looks in between.
@@ -97,20 +97,22 @@ class Communicator {
   // an exchange who finds its messages wrong.
   void fail(const CommError& error);
 
-  // Bytes handed over for sending so far, over all destinations but the own rank.
+  // Bytes handed over for sending so far, to all other ranks.
   ByteCounters sent() const;
 
-  // Messages moved so far, in either direction: a caller that polls sees whether polling is worth while.
+  // Counts the messages moved so far, in either direction: a caller that polls sees whether polling pays.
   std::uint64_t moved() const;
 
-  // Exchanges of wire traffic with a message that has not left. Who has much to send looks here and waits, so
-  // that others, and control messages, find a short queue.
+  // Counts the exchanges of wire traffic with a message that has not left. Senders of bulk data poll this and
+  // hold back, so that others, and control messages, find a short queue.
   std::size_t sending() const;
 
   // Hands back what take() gave, for later messages to come in: in steady state nothing is allocated.
   void reuse(Buffer storage);
 
-  // After an error: the owner of outgoing bytes of works that are not done, as Transport::keep.
+  // After an error a transport may still read outgoing bytes of works that are not done (MPI does, whenever
+  // the process calls it). Hand the object that owns those bytes to keep(): it then lives until no transport
+  // can read them any more, for ever if need be (Transport::keep).
   void keep(std::shared_ptr<const void> owner);
 
   // Puts a layer (a shaped link) around the transport. Before the first exchange; std::logic_error

@@ -3,11 +3,9 @@
 //
 //   gather: all-gather of the workers' payloads; every worker decodes all M in rank order.
 //           Each worker sends (M-1) * (S + h) bytes; one rounding.
-//   reduce: all-to-all of chunks, float32 sum in rank order and division by M at the chunk's owner,
-//   re-encode,
-//           all-gather of the means. Each worker sends about 2 (M-1)/M * S + 2 (M-1) h bytes; two roundings.
-//           The owner applies its own re-encoded values, as everybody else does, or
-//           replicas would fork.
+//   reduce: all-to-all of chunks; float32 sum in rank order and division by M at the chunk's owner; the mean
+//           is coded again; all-gather of the means. Each worker sends about 2 (M-1)/M * S + 2 (M-1) h bytes;
+//           two roundings. The owner applies its mean as everybody decodes it, or replicas would fork.
 //
 // What one worker sends another travels in segments of up to 256 KiB (comm/collectives/segments.h), each with
 // a header of its own, a few at a time: coding, sending and decoding overlap, fragments share the link, and
@@ -42,8 +40,8 @@ enum class Leg : std::uint8_t { kGather = 0, kReduce = 1 };
 // backend.
 Leg choose_leg(std::string_view setting, int workers, const quant::Codec& codec, std::size_t num_values);
 
-// Wire bytes one worker sends for one mean: headers and payloads of all segments, once per destination.
-// Exact.
+// Exact wire bytes that one worker sends for one mean: headers and payloads of all segments, once per
+// destination.
 std::uint64_t mean_wire_bytes(Leg leg, int workers, int rank, const quant::Codec& codec,
                               std::size_t num_values);
 
@@ -56,13 +54,13 @@ struct MeanSpec {
   std::uint64_t state_digest = 0;  // of the sender's agreed state when it sent; rides in the header
 };
 
-// Writes the part of the own payload that holds a range's values: what Codec::slice would cut out.
+// Writes the part of this worker's payload that holds a range's values: what Codec::slice would cut out.
 using EncodePart = std::function<void(const quant::Range& range, std::span<std::byte> part)>;
 // Codes `values`, which must stay as they are until coded. key as for Codec::encode.
 EncodePart encode_values(std::shared_ptr<const quant::Codec> codec, std::span<const float> values,
                          std::uint64_t key);
 
-// One mean under way. Submit it to the engine; when its ticket is done, decode_mean gives the result.
+// One mean under way. Submit it to the engine; the result is there once its ticket is done.
 class CodedMean : public Operation {
  public:
   // Of what was coded before; may be decoded long after it has arrived.

@@ -20,8 +20,9 @@ namespace thinwire::comm {
 class Operation {
  public:
   virtual ~Operation() = default;
-  // Moves what can be moved without blocking; true when complete. Throwing fails the operation; it then lives
-  // until the communicator is gone, and for ever over a backend that may read its bytes even after that.
+  // Moves what can be moved without blocking; true when complete. Throwing fails the operation. A failed
+  // operation is kept alive until the communicator is gone, or for ever if the backend may read its bytes
+  // even after that (MPI).
   virtual bool advance(Communicator& communicator, std::uint64_t id) = 0;
   virtual std::optional<Clock::time_point> next_event() const { return std::nullopt; }
   // True while the operation waits for what may never come. The thread then looks every 20 ms and sleeps in
@@ -53,7 +54,9 @@ class ProgressEngine {
  public:
   // make_communicator runs on the engine's thread: MPI is initialised, used and finalised there.
   explicit ProgressEngine(std::function<std::unique_ptr<Communicator>()> make_communicator);
-  ~ProgressEngine();  // stops and joins; while an exception unwinds, peers hear first that this rank failed
+  // Stops and joins. If destroyed while an exception unwinds the stack, it first tells the peers that this
+  // rank has failed.
+  ~ProgressEngine();
   ProgressEngine(const ProgressEngine&) = delete;
   ProgressEngine& operator=(const ProgressEngine&) = delete;
 

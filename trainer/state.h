@@ -2,7 +2,7 @@
 // and take one back; trainer/checkpoint stores it. Names are unique within one State.
 //
 // A tensor may be the part's own memory, so that a checkpoint does not double a worker's: it holds until the
-// part's next step. Who keeps a State longer keeps a copy().
+// part's next step. To keep a State longer, keep a copy().
 #pragma once
 
 #include <ATen/core/Tensor.h>

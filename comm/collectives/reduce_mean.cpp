@@ -3,6 +3,23 @@
 // of a segment leaves while later segments come. Bytes sent by rank r: sum over q != r of (64 C_q + S_q),
 // then (M-1) * (64 C_r + S_r), where chunk q takes S_q bytes in C_q segments; about 2 (M-1)/M * S. Error:
 // that of the codec twice, the second time of the mean.
+//
+// The walk, for two ranks and a fragment of 6 segments. Rank 0 owns the first half as its chunk, rank 1 the
+// second; each chunk has the segments s0, s1 and s2. Two lanes of exchanges run beside each other:
+//
+//   values_   s0  s1  s2            every rank sends every other rank what it holds of that one's segment
+//   means_          s0  s1  s2      every rank sends all others the mean of its own segment
+//
+//   1. send_values: exchange s0 of the first lane carries segment s0 of both chunks, each to its owner.
+//   2. reduce: once all values of s0 are there, the owner decodes and adds the payloads in rank order, its
+//      own among them, divides by M and codes the mean. Values of s1 travel meanwhile.
+//   3. send_mean: exchange s0 of the second lane carries the two means. It goes before further values, since
+//      everybody waits for it.
+//   4. receive_means: every rank decodes both means, its own as well: what it applies is what the others
+//      apply.
+//
+// Chunks differ in length by a block or so; an owner whose chunk has a segment less sends empty messages in
+// the last exchange. Every exchange thus has all ranks in it, and its number says which segment it is of.
 #include <algorithm>
 #include <utility>
 

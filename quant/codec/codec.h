@@ -48,7 +48,7 @@ struct DeltaSource {
   }
 };
 
-// Values from `first` on, of the payload `code` of num_values. first: a multiple of the block.
+// A view of `code`, a payload of num_values values, from value `first` on. first: a multiple of the block.
 struct CodedValues {
   std::span<const std::byte> code = {};
   std::size_t num_values = 0;
@@ -59,8 +59,8 @@ struct CodedValues {
 // as in one call over all. Both borders are multiples of the block, or n; std::invalid_argument otherwise.
 // Ranges that do not overlap may be coded by different threads at once.
 //
-// Thread safety: const methods may run concurrently. None allocates, but that encode_delta_range does for
-// blocks of more than 4096 values.
+// Thread safety: const methods may run concurrently. Only encode_delta_range allocates, and only for blocks
+// of more than 4096 values.
 class Codec {
  public:
   virtual ~Codec() = default;
@@ -94,7 +94,8 @@ class Codec {
                                 std::span<float> sum) const = 0;
 
   // code = encode(delta) and residual = delta - decode(code), one float32 subtraction, in one sweep over the
-  // range from `first` on. source: of the range, of one length. Returns the index in the payload of the first
+  // range from `first` on. source: spans of equal
+  // length that cover the range. Returns the index in the payload of the first
   // NaN among the deltas, or kNoNan. With one, code and residual are unusable.
   static constexpr std::size_t kNoNan = ~std::size_t{0};
   [[nodiscard]] virtual std::size_t encode_delta_range(std::size_t n, std::size_t first,

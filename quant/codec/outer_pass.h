@@ -2,7 +2,7 @@
 // read from memory once and written once. The bits are those of the separate steps (quant/kernel/outer_ops.h,
 // ErrorFeedback), for any number of threads.
 //
-// Nothing here allocates, but that blocks of more than 4096 values do. threads: null for the calling thread
+// Nothing here allocates, except for blocks of more than 4096 values. threads: null for the calling thread
 // alone. The arithmetic runs on the SIMD target of the calling thread.
 #pragma once
 

@@ -81,8 +81,8 @@ class Divisor {
     return hn::Max(hn::Min(hn::Mul(x, reciprocal_), limit), hn::Neg(limit));
   }
 
-  // The same in a block whose largest magnitude has given the scale, but that a quotient may be one rounding
-  // above top.
+  // The same in a block whose largest magnitude has given the scale, except that a quotient may be one
+  // rounding above top.
   HWY_INLINE Floats quotient(Floats x, float top) const {
     return kReciprocal ? divide(x) : cut_quotient(x, top);
   }

@@ -67,7 +67,7 @@ class TextCursor {
   std::size_t used_ = 0;
 };
 
-// Who hears what preparing text has to say, and may end it. Each may be empty.
+// Takes what the preparation of text has to say, and may end it. Each member may be empty.
 struct TextWatch {
   std::function<void(const std::string&)> on_notice;   // before a long wait
   std::function<void(const std::string&)> on_warning;  // text that is perhaps not what was meant

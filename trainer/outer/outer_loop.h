@@ -38,8 +38,8 @@ struct CommitRecord {
   std::int64_t fragment = 0;
   std::vector<double> weights;   // of the contributors, by rank
   std::uint64_t wire_bytes = 0;  // sent by this worker
-  double late_seconds = 0;       // waited at the apply; with ddp, for the engine's thread to code as well
-  double delta_norm = 0;         // of the own outer gradient as the others saw it
+  double late_seconds = 0;       // spent waiting at the apply; ddp's includes the time to code
+  double delta_norm = 0;         // of this worker's outer gradient as the others saw it
   double mean_norm = 0;          // of the mean
   double cosine = 0;             // between the two; 0 if one of them is zero
   std::int64_t clamped = 0;      // values of the new agreed copy that were brought back to their least
@@ -66,11 +66,13 @@ class OuterLoop {
   // False if the workers share nothing (none): their digests may differ.
   virtual bool agrees() const { return true; }
 
-  // XXH3-128 in hex over (G, V) of all fragments in order; over theta where nothing else is agreed.
+  // XXH3-128 in hex over (G, V), the agreed copy and its momentum, of all fragments in order; over theta, the
+  // live parameters, where nothing else is agreed.
   virtual std::string digest() const = 0;
 
   virtual State state() const = 0;
-  // Also sends again what was in flight. The live parameters are the caller's to restore, before.
+  // Restores all but the live parameters, which the caller restores first, and sends again what was in
+  // flight.
   virtual void load(const State& state) = 0;
 
   // Commits applied since the last call.
