@@ -246,11 +246,14 @@ class Lab:
         lost = damage in ("remove", "a link to nothing")
         is_unread = entry.startswith(UNREAD) or entry.endswith("/on_all_workers") or entry in ("launch.json",
                                                                                                "history.jsonl")
-        # A step that is gone on all workers is as if it had been removed for its age.
-        is_whole_step = entry.startswith("checkpoints/") and entry.count("/") == 2 and entry.endswith("/")
-        if is_unread or (lost and (entry in OPTIONAL or is_whole_step)) or self.is_past_checkpoint(base, run, entry):
+        may_be_missing = entry in OPTIONAL or self.is_whole_step(entry)
+        if is_unread or (lost and may_be_missing) or self.is_past_checkpoint(base, run, entry):
             return "unharmed"
         raise Violation("verify finds nothing")
+
+    def is_whole_step(self, entry):
+        """A step that is gone on all workers is as if it had been removed for its age."""
+        return entry.startswith("checkpoints/") and entry.count("/") == 2 and entry.endswith("/")
 
     def is_past_checkpoint(self, base, run, name):
         """Whether a log has all lines that the newest checkpoint knows of."""
@@ -269,6 +272,9 @@ class Lab:
         if result.returncode != 0:
             return self.named("eval", result, entry)
         figures = json.loads(result.stdout)
+        # Of a run that was killed nothing says that there was a later step; eval says which one it took.
+        if base == "killed" and self.is_whole_step(entry) and figures["step"] < self.figures[base]["step"]:
+            return "unharmed"
         if figures != self.figures[base]:
             raise Violation(f"eval gives {figures}, not {self.figures[base]}")
         return "unharmed"
