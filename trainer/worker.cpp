@@ -371,13 +371,19 @@ void Worker::skip_or_end(std::int64_t step, const std::string& problem) const {
 }
 
 void Worker::end_with(std::int64_t step, const std::string& problem) const {
+  // Its numbers were finite, and no rate helps where the very first step fails.
+  const bool had_diverged = start_step_ > 0 && step == start_step_ + 1;
+  const std::string from =
+      had_diverged ? fmt::format(
+                         "the checkpoint of step {} had diverged already: remove "
+                         "{}/checkpoints/step-{} on every host, then go on from the one before it",
+                         start_step_, options_.run.dir, start_step_)
+                   : "go on from the newest";
   throw std::runtime_error(
-      fmt::format("at step {}: {}; the run ends and its checkpoints stay: go on from the newest with a lower "
-                  "rate or with "
+      fmt::format("at step {}: {}; the run ends and its checkpoints stay: {} with a lower rate or with "
                   "clipping (thinwire resume {} --set inner.lr=... --set inner.clip=1), or let such steps be "
-                  "skipped (--set "
-                  "inner.skip_nonfinite=N)",
-                  step, problem, options_.run.dir));
+                  "skipped (--set inner.skip_nonfinite=N)",
+                  step, problem, from, options_.run.dir));
 }
 
 // Reads what the workers last posted, if it is still unread.

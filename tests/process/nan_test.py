@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -121,6 +122,19 @@ class NotFinite(JobCase):
             if dtype == "F32":
                 self.assertTrue(all(map(math.isfinite, array.array("f", data))), f"{path}: {name}")
 
+    def resume_from_the_last_good(self, run, good):
+        """As the errors advise. A checkpoint of finite numbers may have diverged all the same, which depends on the
+        processor: it is left out of `good`, then."""
+        words = ["resume", run, "--set", "inner.lr=1e-3", "--set", "inner.clip=1"]
+        while len(good) > 1:
+            result = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300)
+            if result.returncode == 0:
+                return
+            folder = f"{run}/checkpoints/step-{good.pop()}"
+            self.assertIn(f"had diverged already: remove {folder}", result.stdout + result.stderr)
+            shutil.rmtree(folder)
+        self.thinwire(*words)
+
     def summary(self, run):
         with open(os.path.join(run, "summary.json")) as file:
             return json.load(file)
@@ -140,7 +154,7 @@ class NotFinite(JobCase):
         # What the error advises works.
         self.assertIn("inner.lr", said)
         self.assertIn(f"thinwire resume {run}", said)
-        self.thinwire("resume", run, "--set", "inner.lr=1e-3", "--set", "inner.clip=1")
+        self.resume_from_the_last_good(run, good)
         summary = self.summary(run)
         self.assertEqual(summary["resumed_from"], good[-1])
         self.assertTrue(math.isfinite(summary["eval_loss"]))
